@@ -1,0 +1,8 @@
+/* GPTQ parameters that its reader and writer name.  encoding.variant: */
+#ifndef GLMQ_CODECS_GPTQ_H
+#define GLMQ_CODECS_GPTQ_H
+enum {
+    GPTQ_V2 = 0, /* qzeros hold the zero                                          */
+    GPTQ_V1 = 1  /* qzeros hold zero - 1, subtracted on the packed word           */
+};
+#endif

@@ -1,0 +1,12 @@
+/* THE list of codecs, one line each: X(symbol). */
+X(f32)
+X(f16)
+X(bf16)
+X(gptq)
+X(ctpack)
+X(ctint)
+X(q4_0)
+X(q4_1)
+X(q5_0)
+X(q5_1)
+X(q8_0)

@@ -1,0 +1,113 @@
+/* The plan's inside: what recipe.c and the writers fill, plan.c completes, run.c does. */
+#ifndef GLMQ_CONVERT_PLAN_H
+#define GLMQ_CONVERT_PLAN_H
+
+#include "base/arena.h"
+#include "base/text.h"
+#include "codecs/codec.h"
+#include "glmq/plan.h"
+#include "models/graph.h"
+
+struct glmq_writer;
+
+/* --to, parsed. */
+typedef struct glmq_target {
+    const struct glmq_writer *writer;
+    glmq_encoding enc;        /* what the writer's quantized tensors get; codec NULL: each
+                                 tensor decides (gguf:auto, same)                       */
+    int file_type;            /* GGUF: llama.cpp's ftype id; -1: auto                    */
+    uint64_t split_size;      /* GGUF split=; 0: one file                                */
+    uint8_t scale_dtype;      /* compressed-tensors scale=; NONE: as the source has it   */
+    int rule_peer;            /* rule=peer                                               */
+    char text[256];           /* as given, for the manifest                              */
+} glmq_target;
+
+/* What one tensor shall become. */
+typedef enum glmq_want_kind { WANT_DEFAULT, WANT_KEEP, WANT_ENC } glmq_want_kind;
+typedef struct glmq_want {
+    glmq_want_kind kind;      /* before choose(): what the rules said                    */
+    glmq_encoding enc;        /* after choose(): the encoding in the target              */
+    int dropped;              /* MTP dropped, no place in the target, …                  */
+    const char *reason;       /* why dropped, or why this encoding                       */
+    const char *rule;         /* which rule chose it ("--set experts.*=q8_0", "default") */
+} glmq_want;
+
+typedef enum glmq_file_kind { FILE_SAFETENSORS, FILE_GGUF } glmq_file_kind;
+
+typedef struct glmq_plan_file {
+    const char *name;
+    glmq_file_kind kind;
+    uint64_t bytes;           /* whole file                                              */
+    uint8_t *header;          /* everything before the data                              */
+    uint64_t header_bytes;
+} glmq_plan_file;
+
+typedef struct glmq_plan_array {
+    const char *name;
+    glmq_dtype dtype;
+    uint8_t rank;
+    uint64_t dims[4];         /* PyTorch order                                           */
+    uint32_t file;
+    uint64_t offset, bytes;   /* absolute in its file                                    */
+} glmq_plan_array;
+
+/* One tensor and everything it writes; one worker does it. */
+typedef struct glmq_item {
+    uint32_t tensor;          /* in the graph                                            */
+    uint8_t parts;
+    glmq_part *part;          /* spans: file and array numbers of the plan               */
+    glmq_travel travel;       /* of the whole item: the worst of its parts               */
+    const char *reason, *rule;
+    uint64_t bytes;           /* written                                                 */
+    uint64_t peak;            /* memory while it is done                                 */
+} glmq_item;
+
+typedef struct glmq_plan_text { const char *name; const char *data; size_t len; } glmq_plan_text;
+typedef struct glmq_plan_copy { uint32_t file; const char *name; uint64_t bytes; } glmq_plan_copy;
+typedef struct glmq_narrowed { const char *name; const char *from, *to; } glmq_narrowed;
+
+#define GLMQ_LIST(type) struct { type *at; size_t count, capacity; }
+
+struct glmq_plan {
+    glmq_arena arena;
+    const glmq_graph *graph;
+    const glmq_recipe *recipe;
+    glmq_target target;
+    glmq_plan_options options;
+    const char *dst;
+    int dst_is_file;          /* a single .gguf                                          */
+    glmq_want *want;          /* per graph tensor                                        */
+    GLMQ_LIST(glmq_plan_file) files;
+    GLMQ_LIST(glmq_plan_array) arrays;
+    GLMQ_LIST(glmq_item) items;
+    GLMQ_LIST(glmq_plan_text) texts;   /* config.json, index, …                          */
+    GLMQ_LIST(glmq_plan_copy) copies;  /* side files carried as they are                 */
+    GLMQ_LIST(glmq_dropped) dropped;
+    GLMQ_LIST(glmq_narrowed) narrowed;
+    uint64_t read_bytes, write_bytes, peak_bytes;
+    char digest[33];
+};
+
+/* For writers.  Strings and parts are copied into the arena. */
+glmq_status glmq_plan_add_file(glmq_plan *p, const char *name, glmq_file_kind kind, uint32_t *file,
+                               glmq_error *err);
+glmq_status glmq_plan_add_array(glmq_plan *p, const glmq_plan_array *a, uint32_t *array,
+                                glmq_error *err);
+/* The item's parts name arrays in span[].array; file, offset and bytes of the spans follow
+ * from the arrays once layout is done: span.offset is given relative to the array. */
+glmq_status glmq_plan_add_item(glmq_plan *p, uint32_t tensor, const glmq_part *parts, uint8_t n,
+                               glmq_error *err);
+glmq_status glmq_plan_add_text(glmq_plan *p, const char *name, const char *data, size_t len,
+                               glmq_error *err);
+glmq_status glmq_plan_add_copy(glmq_plan *p, uint32_t source_file, const char *name,
+                               glmq_error *err);
+glmq_status glmq_plan_drop(glmq_plan *p, const char *name, const char *reason, glmq_error *err);
+
+/* recipe.c: what the rules say about a tensor (kind, enc and rule of *want). */
+glmq_status glmq_recipe_apply(const glmq_recipe *r, const glmq_graph *g, const glmq_tensor *t,
+                              glmq_want *want, glmq_error *err);
+const glmq_target *glmq_recipe_target(const glmq_recipe *r);
+/* recipe.c: one ENC of --set: "bf16", "q6_k", "gptq:bits=4,group=32", …  For writers too:
+ * parses the comma-separated options of int formats. */
+glmq_status glmq_encoding_parse(const char *text, glmq_encoding *enc, glmq_error *err);
+#endif

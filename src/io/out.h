@@ -1,0 +1,35 @@
+/* Output files: preallocated, written at final offsets, made durable, renamed.
+ * The only place that writes files.  Every system call goes through a shim that tests
+ * can make fail (glmq_fail_alloc_at counts them too). */
+#ifndef GLMQ_IO_OUT_H
+#define GLMQ_IO_OUT_H
+
+#include "glmq/error.h"
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct glmq_out glmq_out; /* one open output file */
+
+/* Opens (creates) a file below a folder for writing and reading back, and reserves
+ * `bytes` on disk, so that a full disk shows here and not later.  An existing file is
+ * kept and brought to that size (resume). */
+glmq_status glmq_out_open(glmq_out **out, const char *path, uint64_t bytes, glmq_error *err);
+glmq_status glmq_out_write(glmq_out *f, uint64_t off, const void *data, size_t len, glmq_error *err);
+glmq_status glmq_out_read(glmq_out *f, uint64_t off, void *data, size_t len, glmq_error *err);
+glmq_status glmq_out_sync(glmq_out *f, glmq_error *err); /* fdatasync */
+void glmq_out_close(glmq_out *f);
+
+/* A whole small file: written, fsynced, in place of what was there. */
+glmq_status glmq_out_file(const char *path, const void *data, size_t len, glmq_error *err);
+
+glmq_status glmq_out_mkdir(const char *path, glmq_error *err);      /* fine if it exists        */
+glmq_status glmq_out_sync_dir(const char *path, glmq_error *err);
+glmq_status glmq_out_rename(const char *from, const char *to, glmq_error *err);
+/* Removes a folder and the plain files and folders in it; follows no links. */
+glmq_status glmq_out_remove_tree(const char *path, glmq_error *err);
+int glmq_out_exists(const char *path);                              /* any kind, links not followed */
+/* Bytes free for us on the file system that would hold `path` (which need not exist). */
+glmq_status glmq_out_space(const char *path, uint64_t *bytes, glmq_error *err);
+/* Takes an exclusive lock on `path` (created); GLMQ_E_EXISTS when another process has it. */
+glmq_status glmq_out_lock(const char *path, int *fd, glmq_error *err);
+#endif

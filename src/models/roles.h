@@ -1,0 +1,23 @@
+/* Roles and their properties.  The list itself is public: glmq/graph.h. */
+#ifndef GLMQ_MODELS_ROLES_H
+#define GLMQ_MODELS_ROLES_H
+
+#include "glmq/graph.h"
+
+typedef enum glmq_role_class {
+    ROLE_TABLE,       /* embedding and output tables                                  */
+    ROLE_NORM,        /* vectors; F32 in a GGUF                                       */
+    ROLE_BIAS,        /* vectors; F32 in a GGUF                                       */
+    ROLE_LINEAR,      /* matrices that quantizers quantize                            */
+    ROLE_EXPERT,      /* routed experts: likewise                                     */
+    ROLE_PROJECTION,  /* mtp.eh_proj: a matrix that presets keep                      */
+    ROLE_ROUTER,      /* small matrices that decide routing: kept; F32 in a GGUF      */
+    ROLE_ROUTER_BIAS, /* F32 everywhere, always                                       */
+    ROLE_SCALE,       /* KV-cache scales: no weights, one value                       */
+    ROLE_OTHER
+} glmq_role_class;
+
+glmq_role_class glmq_role_class_of(glmq_role role);
+int glmq_role_find(const char *name, glmq_role *out); /* 1 or 0 */
+int glmq_role_is_matrix(glmq_role role);
+#endif

@@ -1,0 +1,54 @@
+/* A reader turns a catalog into a graph.  It never decodes. */
+#ifndef GLMQ_READERS_READER_H
+#define GLMQ_READERS_READER_H
+
+#include "catalog.h"
+#include "models/graph.h"
+
+typedef struct glmq_reader {
+    const char *name, *about;
+    int (*probe)(const glmq_catalog *cat);                       /* 0 not mine … 100 certain */
+    glmq_status (*open)(glmq_graph *g, const glmq_catalog *cat, glmq_error *err);
+} glmq_reader;
+
+#define X(symbol) extern const glmq_reader glmq_reader_##symbol;
+#include "table.h"
+#undef X
+
+size_t glmq_reader_count(void);
+const glmq_reader *glmq_reader_at(size_t i);
+const glmq_reader *glmq_reader_find(const char *name);
+
+/* ---- modules: arrays of a Hugging Face checkpoint grouped by parameter ---- */
+
+typedef struct glmq_slot_name {
+    const char *suffix; /* "qweight": the array is MODULE.qweight                        */
+    uint8_t slot;
+    uint8_t required;   /* of a quantized module                                         */
+} glmq_slot_name;
+
+typedef struct glmq_module {
+    const char *name;      /* module path without the suffix (length name_len), or the   */
+    size_t name_len;       /* full name of an array that is no slot                      */
+    int quantized;         /* has slot arrays of the table                               */
+    const glmq_array *slot[GLMQ_SLOTS]; /* NULL where absent                             */
+    const glmq_array *plain;            /* MODULE.weight, or the array itself            */
+} glmq_module;
+
+/* Groups the catalog's arrays by module; calls `each` once per module in catalog order.
+ * A module with both a plain weight and codes, or one that lacks a required slot, is
+ * GLMQ_E_FORMAT naming the array. */
+glmq_status glmq_modules_each(const glmq_catalog *cat, const glmq_slot_name *slots, size_t n,
+                              glmq_status (*each)(void *user, const glmq_module *m,
+                                                  glmq_error *err),
+                              void *user, glmq_error *err);
+
+/* Adds a plain (unquantized) array to the graph by the name table: per-expert, fused 3-D,
+ * everything.  Unknown names become role OTHER. */
+glmq_status glmq_hf_add_plain(glmq_graph *g, const glmq_catalog *cat, const glmq_array *a,
+                              glmq_error *err);
+/* Adds a quantized module whose encoding and shape the reader has worked out. */
+glmq_status glmq_hf_add_module(glmq_graph *g, const glmq_catalog *cat, const glmq_module *m,
+                               const glmq_encoding *enc, uint64_t rows, uint64_t cols,
+                               glmq_error *err);
+#endif

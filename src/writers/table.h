@@ -1,0 +1,8 @@
+/* THE list of writers, one line each: X(symbol). */
+X(same)
+X(bf16)
+X(f16)
+X(f32)
+X(gptq)
+X(ct)
+X(gguf)
