@@ -19,6 +19,7 @@ typedef struct glmq_arch {
     const char *gguf;       /* "glm4moe"                 */
     int mla, dsa;
     const struct glmq_name_row *names; /* names.h; ends with a NULL pattern */
+    const struct glmq_config_key *config; /* hparams_table.h; ends with a NULL key */
 } glmq_arch;
 
 const glmq_arch *glmq_arch_by_model_type(const char *model_type); /* NULL if unknown */
