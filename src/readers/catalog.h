@@ -42,11 +42,24 @@ typedef struct glmq_catalog {
     struct glmq_gguf *gguf;   /* key-values of a GGUF; NULL otherwise                    */
     glmq_problem *problems;   /* found while opening; taken over by the graph            */
     size_t problem_count, problem_capacity;
-    cJSON *weight_map;        /* of the index, while shards are chosen; then NULL        */
+    const struct glmq_catalog_options *options; /* while opening; then NULL              */
+    struct glmq_st_index *index; /* safetensors, while shards are chosen; then NULL      */
 } glmq_catalog;
 
-/* Opens whatever containers the source holds (content decides, never the name). */
-glmq_status glmq_catalog_open(glmq_catalog **out, const glmq_source *src, glmq_error *err);
+/* What the caller knows and the containers do not.  `known` says whether an array name
+ * (with whatever suffix its format adds: "….q_proj.weight_packed") belongs to the model;
+ * it decides about *.safetensors files that the index forgot.  NULL: names that start with
+ * "model." or "lm_head" belong. */
+typedef struct glmq_catalog_options {
+    int (*known)(void *user, const char *name, size_t len);
+    void *user;
+    int allow_incomplete; /* a shard that is missing is a problem, not an error          */
+} glmq_catalog_options;
+
+/* Opens whatever containers the source holds (content decides, never the name).  `opt` may
+ * be NULL.  A source without a container is GLMQ_E_FORMAT. */
+glmq_status glmq_catalog_open(glmq_catalog **out, const glmq_source *src,
+                              const glmq_catalog_options *opt, glmq_error *err);
 void glmq_catalog_close(glmq_catalog *cat);
 
 const glmq_array *glmq_catalog_find(const glmq_catalog *cat, const char *name, size_t len);
@@ -55,7 +68,7 @@ const char *glmq_catalog_meta(const glmq_catalog *cat, const char *key);
 glmq_status glmq_catalog_note(glmq_catalog *cat, glmq_severity severity, const char *code,
                               const char *tensor, const char *file, const char *format, ...)
     __attribute__((format(printf, 6, 7)));
-/* Adds an array (names are copied); a name seen before is GLMQ_E_FORMAT. */
+/* Adds an array (name and dims are copied); a name seen before is GLMQ_E_FORMAT. */
 glmq_status glmq_catalog_add(glmq_catalog *cat, const glmq_array *a, glmq_error *err);
 /* A whole side file (config.json, tokenizer.json, …), terminated, at most GLMQ_HEADER_MAX
  * bytes; *out NULL when there is none.  The caller frees it (glmq_free). */
@@ -64,7 +77,7 @@ glmq_status glmq_catalog_side_file(const glmq_source *src, const char *name, cha
 
 /* ---- containers ---- */
 
-/* One safetensors file's header -> arrays (sorted by offset).  Used for each shard. */
+/* One safetensors file's header -> arrays (sorted by offset) and __metadata__. */
 glmq_status glmq_safetensors_header(glmq_catalog *cat, uint32_t file, glmq_error *err);
 /* The shard policy (spec fp 3): index, folder, leftovers. */
 glmq_status glmq_safetensors_open(glmq_catalog *cat, glmq_error *err);

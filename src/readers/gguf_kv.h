@@ -36,4 +36,8 @@ int glmq_gguf_string(const glmq_gguf *g, const char *key, const char **s, size_t
 int glmq_gguf_next_string(const glmq_gguf_value *v, uint64_t *at, const char **s, size_t *len);
 /* Element i of a numeric array or (i = 0) a scalar. */
 int glmq_gguf_item_i64(const glmq_gguf_value *v, uint64_t i, int64_t *out);
+/* Bytes of a scalar value type (0: string, array, unknown), and its name ("u32"). */
+uint32_t glmq_gguf_type_bytes(uint32_t type);
+const char *glmq_gguf_type_name(uint32_t type);
+void glmq_gguf_close(glmq_gguf *g); /* the one that a catalog owns                      */
 #endif
