@@ -24,6 +24,7 @@ typedef struct glmq_arch {
 
 const glmq_arch *glmq_arch_by_model_type(const char *model_type); /* NULL if unknown */
 const glmq_arch *glmq_arch_by_gguf(const char *architecture);
+const glmq_arch *glmq_arch_by_class(const char *hf_class);
 
 typedef struct glmq_hparams {
     const glmq_arch *arch;
@@ -37,6 +38,7 @@ typedef struct glmq_hparams {
     int norm_topk, attention_bias, qk_norm, tied;
     uint8_t *indexer_full; /* `layers` entries, dsa only: 1 full, 0 shared            */
     uint8_t *layer_sparse; /* `layers` entries: 1 MoE, 0 dense                        */
+    uint64_t *layer_experts; /* `layers` entries, or NULL: `experts` in every layer   */
 } glmq_hparams;
 
 /* From config.json.  GLMQ_E_FORMAT names the key that is missing or absurd (counts are
@@ -44,6 +46,9 @@ typedef struct glmq_hparams {
  * architecture, rope type, scoring function or activation. */
 glmq_status glmq_hparams_from_config(glmq_hparams *h, glmq_arena *arena, const cJSON *config,
                                      glmq_error *err);
+
+/* Routed experts of a layer (MTP layers included); 0 for a dense one. */
+uint64_t glmq_hparams_experts(const glmq_hparams *h, int64_t layer);
 
 struct glmq_gguf;
 glmq_status glmq_hparams_from_gguf(glmq_hparams *h, glmq_arena *arena, const struct glmq_gguf *kv,

@@ -23,8 +23,7 @@ enum { /* glmq_hp_row.models, and config keys: a bit per glmq_model */
 enum { /* glmq_hp_row.flags */
     HP_REQUIRED  = 1, /* config.json must have it                              */
     HP_NULL_ZERO = 2, /* null means 0, not "absent"                            */
-    HP_MAY_BE_0  = 4, /* a count that may be 0                                 */
-    HP_ALIASED   = 8  /* every spelling found must hold the same value         */
+    HP_MAY_BE_0  = 4  /* a count that may be 0                                 */
 };
 
 enum { HP_ALIASES = 3 };

@@ -3,7 +3,8 @@
  * A pattern is literal text with {L} (layer) and {E} (expert), decimal without leading
  * zeros.  A Hugging Face row names the module or parameter without ".weight" where it is
  * a weight ("model.layers.{L}.mlp.experts.{E}.gate_proj"), and in full where it is not
- * ("….q_proj.bias", "….mlp.gate.e_score_correction_bias"): `leaf` says which. */
+ * ("….q_proj.bias", "….mlp.gate.e_score_correction_bias"): `leaf` says which.  GGUF rows
+ * are full array names ("blk.{L}.attn_q.weight"), so all of them are leaves. */
 #ifndef GLMQ_MODELS_NAMES_H
 #define GLMQ_MODELS_NAMES_H
 
@@ -53,6 +54,14 @@ void glmq_names_close(glmq_names *n);
  * or the full name of a leaf.  Returns 1 or 0. */
 int glmq_names_match(const glmq_names *n, glmq_ecosystem eco, const char *name, size_t len,
                      glmq_name_match *out);
+
+/* Does an array name, with whatever suffix its format adds ("….q_proj.weight_packed"),
+ * belong to the model? */
+int glmq_names_known(const glmq_names *n, const char *name, size_t len);
+
+/* Why an array that is no weight is dropped ("rotary tables are computed"); NULL: it is not
+ * one of those. */
+const char *glmq_names_useless(const char *name, size_t len);
 
 /* The name to write for a role, without ".weight" for modules; the logical name of a
  * tensor is the NAMES_HF one plus ".weight" (leaf: as it is).  Returns the length, 0 when

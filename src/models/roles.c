@@ -1,0 +1,47 @@
+/* Roles: names and classes, from the public list. */
+#include "roles.h"
+#include <string.h>
+
+static const struct {
+    const char *name;
+    glmq_role_class class;
+} roles[GLMQ_ROLE_COUNT] = {
+#define X(e, word, c) [GLMQ_ROLE_##e] = { word, ROLE_##c },
+    GLMQ_ROLES(X)
+#undef X
+};
+
+const char *glmq_role_name(glmq_role role)
+{
+    return (unsigned)role < GLMQ_ROLE_COUNT ? roles[role].name : "unknown";
+}
+
+glmq_role_class glmq_role_class_of(glmq_role role)
+{
+    return (unsigned)role < GLMQ_ROLE_COUNT ? roles[role].class : ROLE_OTHER;
+}
+
+int glmq_role_find(const char *name, glmq_role *out)
+{
+    for (int i = 0; i < GLMQ_ROLE_COUNT; i++) {
+        if (strcmp(roles[i].name, name) == 0) {
+            *out = (glmq_role)i;
+            return 1;
+        }
+    }
+    return 0;
+}
+
+int glmq_role_is_matrix(glmq_role role)
+{
+    switch (glmq_role_class_of(role)) {
+    case ROLE_TABLE:
+    case ROLE_LINEAR:
+    case ROLE_EXPERT:
+    case ROLE_PROJECTION:
+    case ROLE_ROUTER:
+        return 1;
+    default:
+        return 0;
+    }
+}
