@@ -11,6 +11,7 @@ enum {
     GLMQ_FILES_MAX = 100000,     /* files of a folder                                       */
     GLMQ_LAYERS_MAX = 4096,
     GLMQ_EXPERTS_MAX = 65536,
+    GLMQ_TOKENS_MAX = 1 << 24,   /* of a vocabulary; merges likewise                        */
     GLMQ_GGUF_KEYS_MAX = 1 << 20
 };
 #endif

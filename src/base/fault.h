@@ -1,0 +1,8 @@
+/* The shim under everything that can fail for outside reasons: allocations (mem.c) and
+ * system calls (src/io).  A test counts and fails them with glmq_fail_alloc_at(). */
+#ifndef GLMQ_BASE_FAULT_H
+#define GLMQ_BASE_FAULT_H
+
+/* 1 when this call is the one that has to fail. */
+int glmq_fault(void);
+#endif
