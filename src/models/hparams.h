@@ -59,8 +59,19 @@ glmq_status glmq_hparams_from_gguf(glmq_hparams *h, glmq_arena *arena, const str
 glmq_status glmq_hparams_to_config(glmq_text *out, const glmq_hparams *h,
                                    const struct glmq_gguf *kv, glmq_error *err);
 
-/* The architecture keys of a GGUF, through a sink (see writers/gguf_out.h). */
+/* Likewise generation_config.json: stop tokens and sampling. */
+glmq_status glmq_hparams_to_generation_config(glmq_text *out, const glmq_hparams *h,
+                                              const struct glmq_gguf *kv, glmq_error *err);
+
+/* The architecture keys of a GGUF, through a sink (see writers/layout.h).  `keep` is a set
+ * of: */
+enum {
+    GLMQ_GGUF_KEEP_MTP = 1,  /* the MTP layers are in the file                         */
+    GLMQ_GGUF_FUSED_KV_B = 2 /* attn_kv_b is one tensor                                */
+};
 struct glmq_gguf_kv;
-glmq_status glmq_hparams_to_gguf(struct glmq_gguf_kv *kv, const glmq_hparams *h, int keep_mtp,
+glmq_status glmq_hparams_to_gguf(struct glmq_gguf_kv *kv, const glmq_hparams *h, int keep,
                                  glmq_error *err);
+/* Is this a key that glmq_hparams_to_gguf writes, or leaves out on purpose?  1 or 0. */
+int glmq_hparams_own_key(const glmq_hparams *h, const char *key, size_t len);
 #endif
