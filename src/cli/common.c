@@ -1,0 +1,124 @@
+/* What the three programs share. */
+#include "common.h"
+#include "base/error.h"
+#include "base/mem.h"
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static int begins_with(const char *s, const char *prefix)
+{
+    return strncmp(s, prefix, strlen(prefix)) == 0;
+}
+
+/* First bytes of archives: they are told apart from checkpoints by content. */
+static const struct magic {
+    const char *what;
+    uint16_t at, len;
+    const char *bytes;
+} magics[] = {
+    { "a zstd file", 0, 4, "\x28\xb5\x2f\xfd" },
+    { "a gzip file", 0, 2, "\x1f\x8b" },
+    { "an xz file", 0, 5, "\xfd" "7zXZ" },
+    { "a zip archive", 0, 4, "PK\x03\x04" },
+    { "a tar archive", 257, 5, "ustar" },
+};
+
+static glmq_status refuse_archive(const glmq_source *src, glmq_error *err)
+{
+    uint8_t head[264];
+
+    if (!glmq_source_is_file(src) || glmq_source_count(src) != 1) return GLMQ_OK;
+    const uint64_t size = glmq_source_size(src, 0);
+    const size_t len = size < sizeof head ? (size_t)size : sizeof head;
+    GLMQ_TRY(glmq_source_read(src, 0, 0, head, len, err));
+    for (size_t i = 0; i < GLMQ_COUNT(magics); i++)
+        if (magics[i].at + (size_t)magics[i].len <= len &&
+            memcmp(head + magics[i].at, magics[i].bytes, magics[i].len) == 0)
+            return glmq_fail(err, GLMQ_E_UNSUPPORTED,
+                             "is %s: this version reads folders, .safetensors and .gguf files",
+                             magics[i].what);
+    return GLMQ_OK;
+}
+
+static const char *const url_schemes[] = { "http://", "https://", "hf://" };
+
+static glmq_status open_both(glmq_checkpoint *c, const char *path, const glmq_graph_options *opt,
+                             glmq_error *err)
+{
+    for (size_t i = 0; i < GLMQ_COUNT(url_schemes); i++)
+        if (begins_with(path, url_schemes[i]))
+            return glmq_fail(err, GLMQ_E_UNSUPPORTED,
+                             "%s: this version reads local files only", path);
+    GLMQ_TRY(glmq_source_open(&c->source, path, NULL, err));
+    glmq_status st = refuse_archive(c->source, err);
+    if (!st) st = glmq_graph_open(&c->graph, c->source, opt, err);
+    return glmq_within(err, st, "%s", path);
+}
+
+glmq_status glmq_checkpoint_open(glmq_checkpoint *c, const char *path, const char *from,
+                                 int allow_incomplete, glmq_error *err)
+{
+    const glmq_graph_options opt = { .from = from, .allow_incomplete = allow_incomplete };
+
+    *c = (glmq_checkpoint){ 0 };
+    const glmq_status st = open_both(c, path, &opt, err);
+    if (st) glmq_checkpoint_close(c);
+    return st;
+}
+
+void glmq_checkpoint_close(glmq_checkpoint *c)
+{
+    glmq_graph_close(c->graph);
+    glmq_source_close(c->source);
+    *c = (glmq_checkpoint){ 0 };
+}
+
+void glmq_say(const glmq_program *p, const char *format, ...)
+{
+    va_list args;
+
+    fprintf(stderr, "%s: ", p->name);
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fputc('\n', stderr);
+}
+
+int glmq_finish(const glmq_program *p, glmq_status st, const glmq_error *err)
+{
+    if (st && err->msg[0]) glmq_say(p, "%s", err->msg);
+    if ((fflush(stdout) || ferror(stdout)) && errno != EPIPE) {
+        glmq_say(p, "writing to standard output: %s", strerror(errno));
+        if (!st) st = GLMQ_E_IO;
+    }
+    return glmq_exit_status(st);
+}
+
+static volatile int cancelled;
+
+static void on_signal(int signal_number)
+{
+    (void)signal_number;
+    cancelled = 1;
+}
+
+const volatile int *glmq_catch_signals(void)
+{
+    struct sigaction catch = { .sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND };
+
+    sigemptyset(&catch.sa_mask);
+    sigaction(SIGINT, &catch, NULL);
+    sigaction(SIGTERM, &catch, NULL);
+    signal(SIGXFSZ, SIG_IGN);
+    return &cancelled;
+}
+
+int glmq_may_paint(FILE *f)
+{
+    const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
+    return isatty(fileno(f)) && !(no && no[0]) && term && strcmp(term, "dumb") != 0;
+}
