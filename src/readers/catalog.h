@@ -43,7 +43,6 @@ typedef struct glmq_catalog {
     glmq_problem *problems;   /* found while opening; taken over by the graph            */
     size_t problem_count, problem_capacity;
     const struct glmq_catalog_options *options; /* while opening; then NULL              */
-    struct glmq_st_index *index; /* safetensors, while shards are chosen; then NULL      */
 } glmq_catalog;
 
 /* What the caller knows and the containers do not.  `known` says whether an array name
@@ -75,11 +74,11 @@ glmq_status glmq_catalog_add(glmq_catalog *cat, const glmq_array *a, glmq_error 
 glmq_status glmq_catalog_side_file(const glmq_source *src, const char *name, char **out,
                                    size_t *len, glmq_error *err);
 
+int glmq_ends_with(const char *s, const char *tail);
+
 /* ---- containers ---- */
 
-/* One safetensors file's header -> arrays (sorted by offset) and __metadata__. */
-glmq_status glmq_safetensors_header(glmq_catalog *cat, uint32_t file, glmq_error *err);
-/* The shard policy (spec fp 3): index, folder, leftovers. */
+/* Shards from the index and from the folder; files that are left over. */
 glmq_status glmq_safetensors_open(glmq_catalog *cat, glmq_error *err);
 /* All parts of a GGUF. */
 glmq_status glmq_gguf_open(glmq_catalog *cat, glmq_error *err);
