@@ -1,4 +1,5 @@
-/* Hugging Face writers share this: arrays per slot, config.json, side files. */
+/* What the Hugging Face writers share: arrays per slot, the modules that a
+ * quantization_config speaks of, config.json, side files. */
 #ifndef GLMQ_WRITERS_HF_H
 #define GLMQ_WRITERS_HF_H
 
@@ -6,18 +7,57 @@
 #include "convert/plan.h"
 #include "glmq/graph.h"
 
-/* Suffix of a slot's array ("qweight"; "weight" for the plain case). */
-typedef struct glmq_hf_slots { const char *suffix[GLMQ_SLOTS]; } glmq_hf_slots;
+/* ---- hf.c ---- */
 
-/* Adds the arrays and items of every tensor: quantized ones by `slots` of the codec, plain
- * ones under their logical name. */
-glmq_status glmq_hf_plan_tensors(glmq_plan *p, const glmq_hf_slots *slots, glmq_error *err);
+/* Adds the arrays and items of every tensor: quantized ones as MODULE.suffix for each slot
+ * of their codec, plain ones under their logical name.  `as_source`: arrays that a format
+ * may leave out are left out where the source has left them out. */
+glmq_status glmq_hf_plan_tensors(glmq_plan *p, int as_source, glmq_error *err);
+
+/* What config.json shall say. */
+typedef struct glmq_hf_config {
+    enum { HF_QUANT_NONE, HF_QUANT_SET, HF_QUANT_KEEP } quant;
+    const char *quant_text; /* SET: the JSON text of quantization_config               */
+    glmq_dtype dtype;       /* dtype of a plain model; NONE: leave what it says         */
+} glmq_hf_config;
 
 /* config.json (spliced, or rebuilt from a GGUF), tokenizer files, generation config, chat
- * template.  `quantization_config` is JSON text, or NULL to remove it. */
-glmq_status glmq_hf_plan_side_files(glmq_plan *p, const char *quantization_config, glmq_error *err);
+ * template, and every other side file that speaks of the model and not of its encoding. */
+glmq_status glmq_hf_plan_side_files(glmq_plan *p, const glmq_hf_config *config, glmq_error *err);
 
-/* Module paths (no ".weight") of the plain 2-D tensors that a quantized checkpoint keeps,
- * in name order; the list is in the plan's arena. */
+/* ---- hf_config.c ---- */
+
+/* config.json of the target into *out (empty when neither source nor target has one). */
+glmq_status glmq_hf_config_text(glmq_text *out, const glmq_plan *p, const glmq_hf_config *config,
+                                glmq_error *err);
+/* Tokenizer, chat template and generation config out of a GGUF's metadata. */
+glmq_status glmq_hf_plan_gguf_files(glmq_plan *p, glmq_error *err);
+
+/* ---- hf_modules.c ---- */
+
+/* Module paths (no ".weight") of the plain matrices that a quantized checkpoint keeps, and
+ * "….experts" where all of a layer's are kept (loaders ask for the parent); in name order.
+ * The list is in the plan's arena. */
 glmq_status glmq_hf_kept_modules(glmq_plan *p, const char ***list, size_t *count, glmq_error *err);
+
+/* The encodings of the target's modules, most frequent first, without what `same` takes for
+ * equal. */
+enum { HF_GROUP_NONE = -2, HF_GROUP_KEPT = -1 };
+typedef struct glmq_hf_groups {
+    int32_t *of;            /* per graph tensor: HF_GROUP_…, or an encoding below        */
+    glmq_encoding *encoding;
+    size_t count;
+} glmq_hf_groups;
+glmq_status glmq_hf_group(glmq_plan *p, glmq_hf_groups *out,
+                          int (*same)(const glmq_encoding *, const glmq_encoding *),
+                          glmq_error *err);
+
+/* Anchored regular expressions that match the modules of one group and no other, also under
+ * the names of parents and fused modules that serving engines look up. */
+glmq_status glmq_hf_patterns(glmq_plan *p, const glmq_hf_groups *groups, int32_t group,
+                             const char ***list, size_t *count, glmq_error *err);
+
+/* Notes in the reason of each tensor that it is encoded unlike one that serving engines
+ * fuse it with (q/k/v, gate/up). */
+glmq_status glmq_hf_note_unlike(glmq_plan *p, glmq_error *err);
 #endif

@@ -1,0 +1,183 @@
+/* compressed-tensors checkpoints, format pack-quantized: MODULE.weight_packed .weight_scale
+ * .weight_zero_point .weight_shape .weight_g_idx, described by quantization_config. */
+#include "base/error.h"
+#include "base/json.h"
+#include "codecs/ctpack.h"
+#include "readers/catalog.h"
+#include "writers/hf.h"
+#include "writers/int_target.h"
+#include "writers/layout.h"
+#include "writers/writer.h"
+#include <stdio.h>
+
+/* The release whose layout is written: the loaders read it to unpack odd bit widths. */
+#define CT_VERSION "0.19.0"
+
+static const char *const refused[] = { "fp8", "nvfp4", "mxfp4", "block", NULL };
+
+static const glmq_int_format format = {
+    .name = "compressed-tensors",
+    .options = "int4 (int2, int3, int8), group=128 or channel or tensor, sym or asym, "
+               "scale=bf16 or f16 or f32, rule=best or peer",
+    .refused = refused,
+    .whole_tensor = 1,
+};
+
+/* ---- quantization_config ---- */
+
+static int same_args(const glmq_encoding *a, const glmq_encoding *b)
+{
+    return a->codec == b->codec && a->bits == b->bits && a->group == b->group &&
+           (a->group_rows == 0) == (b->group_rows == 0) && a->zero_kind == b->zero_kind &&
+           a->act_order == b->act_order;
+}
+
+static void add_strings(glmq_text *t, const char *key, const char *const *list, size_t count,
+                        const char *prefix, const char *indent)
+{
+    glmq_text_printf(t, "%s\"%s\": [", indent, key);
+    for (size_t i = 0; i < count; i++) {
+        glmq_text one = { 0 };
+        glmq_text_printf(&one, "%s%s", prefix, list[i]);
+        glmq_text_printf(t, "%s\n%s  ", i ? "," : "", indent);
+        if (!one.failed) glmq_json_quote(t, one.data, one.len);
+        t->failed |= one.failed;
+        glmq_text_free(&one);
+    }
+    if (count) glmq_text_printf(t, "\n%s", indent);
+    glmq_text_add(t, "]");
+}
+
+/* The arguments of a scheme, every key said: releases before 0.20 want them all. */
+static void add_args(glmq_text *t, const glmq_encoding *e)
+{
+    const char *strategy = e->group ? "group" : e->group_rows ? "channel" : "tensor";
+    const int sym = e->zero_kind == GLMQ_ZERO_MID;
+    char size[16] = "null";
+    if (e->group) snprintf(size, sizeof size, "%" PRIu32, e->group);
+    glmq_text_printf(t,
+                     "        \"weights\": {\n"
+                     "          \"actorder\": %s,\n"
+                     "          \"block_structure\": null,\n"
+                     "          \"dynamic\": false,\n"
+                     "          \"group_size\": %s,\n"
+                     "          \"num_bits\": %d,\n"
+                     "          \"observer\": null,\n"
+                     "          \"observer_kwargs\": {},\n"
+                     "          \"scale_dtype\": null,\n"
+                     "          \"strategy\": \"%s\",\n"
+                     "          \"symmetric\": %s,\n"
+                     "          \"type\": \"int\",\n"
+                     "          \"zp_dtype\": %s\n"
+                     "        }\n",
+                     e->act_order ? "\"group\"" : "null", size, e->bits, strategy,
+                     sym ? "true" : "false", sym ? "null" : "\"torch.int8\"");
+}
+
+/* The first group takes every linear; the others name theirs: names win over the class. */
+static glmq_status add_group(glmq_text *t, glmq_plan *p, const glmq_hf_groups *groups, int32_t k,
+                             glmq_error *err)
+{
+    static const char *const every[] = { "Linear" };
+    const char *const *targets = every;
+    const char **patterns;
+    size_t count = 1;
+    if (k > 0) {
+        GLMQ_TRY(glmq_hf_patterns(p, groups, k, &patterns, &count, err));
+        targets = patterns;
+    }
+    glmq_text_printf(t,
+                     "%s\n      \"group_%" PRId32 "\": {\n"
+                     "        \"format\": \"pack-quantized\",\n"
+                     "        \"input_activations\": null,\n"
+                     "        \"output_activations\": null,\n",
+                     k ? "," : "", k);
+    add_strings(t, "targets", targets, count, k ? "re:" : "", "        ");
+    glmq_text_add(t, ",\n");
+    add_args(t, &groups->encoding[k]);
+    glmq_text_add(t, "      }");
+    return GLMQ_OK;
+}
+
+/* The scheme of the KV cache, when the source has one and its scales come along. */
+static void add_kv_scheme(glmq_text *t, const glmq_plan *p)
+{
+    const cJSON *scheme = glmq_json_get(p->graph->catalog->quant, "kv_cache_scheme");
+    int scales = 0;
+    char *text;
+    for (size_t i = 0; i < p->graph->count && !scales; i++)
+        scales = p->graph->tensors[i].role == GLMQ_ROLE_ATTN_K_SCALE && !p->want[i].dropped;
+    text = scales && cJSON_IsObject(scheme) ? cJSON_PrintUnformatted(scheme) : NULL;
+    glmq_text_printf(t, "    \"kv_cache_scheme\": %s,\n", text ? text : "null");
+    cJSON_free(text);
+}
+
+static glmq_status config_text(glmq_text *t, glmq_plan *p, const glmq_hf_groups *groups,
+                               glmq_error *err)
+{
+    const char **ignore;
+    size_t count;
+    GLMQ_TRY(glmq_hf_kept_modules(p, &ignore, &count, err));
+    glmq_text_add(t, "{\n    \"config_groups\": {");
+    for (int32_t k = 0; k < (int32_t)groups->count; k++)
+        GLMQ_TRY(add_group(t, p, groups, k, err));
+    glmq_text_add(t, groups->count ? "\n    },\n" : "},\n");
+    glmq_text_add(t, "    \"format\": \"pack-quantized\",\n"
+                     "    \"global_compression_ratio\": null,\n");
+    add_strings(t, "ignore", ignore, count, "", "    ");
+    glmq_text_add(t, ",\n");
+    add_kv_scheme(t, p);
+    glmq_text_add(t, "    \"quant_method\": \"compressed-tensors\",\n"
+                     "    \"quantization_status\": \"compressed\",\n"
+                     "    \"sparsity_config\": {},\n"
+                     "    \"transform_config\": {},\n"
+                     "    \"version\": \"" CT_VERSION "\"\n  }");
+    return t->failed ? glmq_fail(err, GLMQ_E_NOMEM, "quantization_config") : GLMQ_OK;
+}
+
+/* ---- the writer ---- */
+
+static glmq_status ct_target(glmq_target *t, const char *options, glmq_error *err)
+{
+    return glmq_int_target(&format, t, options, err);
+}
+
+static glmq_status ct_choose(const glmq_target *t, const glmq_graph *g, const glmq_tensor *tensor,
+                             glmq_want *want, glmq_error *err)
+{
+    return glmq_int_choose(&format, t, g, tensor, want, err);
+}
+
+static glmq_status ct_fit(const glmq_plan *p, glmq_error *err)
+{
+    return glmq_int_fit(&format, p, err);
+}
+
+static glmq_status ct_plan(glmq_plan *p, glmq_error *err)
+{
+    const char *scales = glmq_int_scale_note(p);
+    const glmq_st_meta meta = { "glmq.scale_dtype", scales };
+    glmq_text text = { 0 };
+    glmq_hf_groups groups;
+    glmq_status st;
+    GLMQ_TRY(glmq_hf_note_unlike(p, err));
+    GLMQ_TRY(glmq_hf_group(p, &groups, same_args, err));
+    GLMQ_TRY(glmq_hf_plan_tensors(p, 0, err));
+    GLMQ_TRY(glmq_safetensors_layout(p, &meta, scales != NULL, err));
+    st = config_text(&text, p, &groups, err);
+    if (!st)
+        st = glmq_hf_plan_side_files(
+            p, &(glmq_hf_config){ .quant = HF_QUANT_SET, .quant_text = text.data }, err);
+    glmq_text_free(&text);
+    return st;
+}
+
+const glmq_writer glmq_writer_ct = {
+    .name = "compressed-tensors",
+    .about = "compressed-tensors safetensors, pack-quantized (vLLM, transformers)",
+    .options = "int4 (int2, int3, int8),group=128 or channel or tensor,sym or asym,scale=DTYPE",
+    .target = ct_target,
+    .choose = ct_choose,
+    .fit = ct_fit,
+    .plan = ct_plan,
+};

@@ -1,0 +1,219 @@
+/* Hugging Face folders: the arrays of every tensor, and the side files. */
+#include "writers/hf.h"
+#include "base/error.h"
+#include "base/limits.h"
+#include "base/mem.h"
+#include "base/safe.h"
+#include "models/roles.h"
+#include "readers/catalog.h"
+#include <stdio.h>
+#include <string.h>
+
+/* How each codec's slots are called behind the module's name.  `always`: written also where
+ * the layout calls the slot optional (several GPTQ loaders insist on g_idx). */
+static const struct slots {
+    const char *codec;
+    const char *suffix[GLMQ_SLOTS];
+    unsigned always;
+} slots[] = {
+    { "gptq",
+      { [GLMQ_SLOT_CODES] = "qweight",
+        [GLMQ_SLOT_SCALES] = "scales",
+        [GLMQ_SLOT_ZEROS] = "qzeros",
+        [GLMQ_SLOT_PERM] = "g_idx" },
+      1u << GLMQ_SLOT_PERM },
+    { "ctpack",
+      { [GLMQ_SLOT_CODES] = "weight_packed",
+        [GLMQ_SLOT_SCALES] = "weight_scale",
+        [GLMQ_SLOT_ZEROS] = "weight_zero_point",
+        [GLMQ_SLOT_PERM] = "weight_g_idx",
+        [GLMQ_SLOT_SHAPE] = "weight_shape",
+        [GLMQ_SLOT_INPUT_SCALE] = "input_scale" },
+      0 },
+    { "ctint",
+      { [GLMQ_SLOT_CODES] = "weight",
+        [GLMQ_SLOT_SCALES] = "weight_scale",
+        [GLMQ_SLOT_ZEROS] = "weight_zero_point",
+        [GLMQ_SLOT_PERM] = "weight_g_idx",
+        [GLMQ_SLOT_INPUT_SCALE] = "input_scale" },
+      0 },
+};
+
+/* ---- tensors ---- */
+
+static const struct slots *slots_of(const glmq_encoding *enc)
+{
+    for (size_t i = 0; i < GLMQ_COUNT(slots); i++)
+        if (strcmp(slots[i].codec, glmq_codec_name(enc->codec)) == 0) return &slots[i];
+    return NULL;
+}
+
+/* The shape of a plain tensor: the model's, or for what the model does not know (and for
+ * single scales) the one that the source stores. */
+static glmq_status plain_dims(const glmq_plan *p, const glmq_tensor *x, glmq_plan_array *a,
+                              glmq_error *err)
+{
+    const glmq_role_class class = glmq_role_class_of(x->role);
+    const glmq_catalog *cat = p->graph->catalog;
+    a->rank = x->rank == 1 ? 1 : 2;
+    a->dims[0] = x->rank == 1 ? x->cols : x->rows;
+    a->dims[1] = x->rank == 1 ? 0 : x->cols;
+    if ((class != ROLE_OTHER && class != ROLE_SCALE) || x->parts != 1 ||
+        cat->container != CONTAINER_SAFETENSORS || x->part[0].span[0].array >= cat->count)
+        return GLMQ_OK;
+    const glmq_array *from = &cat->arrays[x->part[0].span[0].array];
+    if (from->rank > 4)
+        return glmq_fail(err, GLMQ_E_UNSUPPORTED, "%s: %u dimensions, at most 4 can be written",
+                         x->name, (unsigned)from->rank);
+    a->rank = from->rank;
+    for (int d = 0; d < from->rank; d++) a->dims[d] = from->dims[d];
+    return GLMQ_OK;
+}
+
+static glmq_status plan_plain(glmq_plan *p, uint32_t i, const glmq_layout *l, glmq_part *part,
+                              glmq_error *err)
+{
+    const glmq_tensor *x = &p->graph->tensors[i];
+    glmq_plan_array a = { .name = x->name, .dtype = l->slot[GLMQ_SLOT_CODES].dtype };
+    GLMQ_TRY(plain_dims(p, x, &a, err));
+    part->span[GLMQ_SLOT_CODES].bytes = l->slot[GLMQ_SLOT_CODES].bytes;
+    return glmq_plan_add_array(p, &a, &part->span[GLMQ_SLOT_CODES].array, err);
+}
+
+/* Is this slot of the layout to be written? */
+static int written(const struct slots *names, const glmq_layout *l, const glmq_part *from,
+                   const glmq_encoding *to, int slot, int as_source)
+{
+    const int alike = from->enc.codec == to->codec;
+    if (l->slot[slot].dtype == GLMQ_DT_NONE) return 0;
+    if (!l->slot[slot].optional) return 1;
+    if (alike && from->span[slot].bytes && (as_source || slot == GLMQ_SLOT_INPUT_SCALE)) return 1;
+    return !as_source && names->always & 1u << slot;
+}
+
+static glmq_status plan_slot(glmq_plan *p, const glmq_tensor *x, const char *suffix,
+                             const glmq_slot_layout *s, glmq_span *span, glmq_error *err)
+{
+    char name[GLMQ_NAME_MAX + 64];
+    const int module = (int)(strlen(x->name) - strlen(".weight"));
+    const int len = snprintf(name, sizeof name, "%.*s.%s", module, x->name, suffix);
+    glmq_plan_array a = { .name = name, .dtype = s->dtype, .rank = s->rank };
+    if (len < 0 || (size_t)len >= sizeof name)
+        return glmq_fail(err, GLMQ_E_LIMIT, "%s: the name is too long", x->name);
+    for (int d = 0; d < s->rank; d++) a.dims[d] = s->dims[d];
+    span->bytes = s->bytes;
+    return glmq_plan_add_array(p, &a, &span->array, err);
+}
+
+static glmq_status plan_codes(glmq_plan *p, uint32_t i, const glmq_layout *l, glmq_part *part,
+                              int as_source, glmq_error *err)
+{
+    const glmq_tensor *x = &p->graph->tensors[i];
+    const struct slots *names = slots_of(&part->enc);
+    const size_t len = strlen(x->name);
+    if (!names || x->rank != 2 || len <= 7 || strcmp(x->name + len - 7, ".weight") != 0)
+        return glmq_fail(err, GLMQ_E_UNSUPPORTED, "%s: cannot be stored as %s in safetensors",
+                         x->name, glmq_codec_name(part->enc.codec));
+    for (int s = 0; s < GLMQ_SLOTS; s++) {
+        if (!written(names, l, &x->part[0], &part->enc, s, as_source)) continue;
+        if (!names->suffix[s])
+            return glmq_fail(err, GLMQ_E_UNSUPPORTED, "%s: %s has no name for slot %d", x->name,
+                             names->codec, s);
+        GLMQ_TRY(plan_slot(p, x, names->suffix[s], &l->slot[s], &part->span[s], err));
+    }
+    return GLMQ_OK;
+}
+
+/* Activation scales belong to the source's kernels: said to be dropped where the target has
+ * no place for them. */
+static glmq_status drop_lost(glmq_plan *p, const glmq_tensor *x, const glmq_part *to,
+                             glmq_error *err)
+{
+    const glmq_catalog *cat = p->graph->catalog;
+    for (int i = 0; i < x->parts; i++) {
+        const glmq_span *s = &x->part[i].span[GLMQ_SLOT_INPUT_SCALE];
+        if (!s->bytes || to->span[GLMQ_SLOT_INPUT_SCALE].bytes || s->array >= cat->count) continue;
+        GLMQ_TRY(glmq_plan_drop(p, cat->arrays[s->array].name,
+                                "an activation scale: the target's encoding has no place for it",
+                                err));
+    }
+    return GLMQ_OK;
+}
+
+static glmq_status plan_tensor(glmq_plan *p, uint32_t i, int as_source, glmq_error *err)
+{
+    const glmq_tensor *x = &p->graph->tensors[i];
+    glmq_part part = { .enc = p->want[i].enc, .rows = x->rows, .cols = x->cols };
+    glmq_layout l = { 0 };
+
+    part.cut = (glmq_cut){ .heads = 1, .stride = x->rows, .count = x->rows };
+    if (!part.enc.codec)
+        return glmq_fail(err, GLMQ_E_UNSUPPORTED, "%s: nothing writes its encoding", x->name);
+    GLMQ_TRY(glmq_within(err, part.enc.codec->layout(&part.enc, x->rows, x->cols, &l, err), "%s",
+                         x->name));
+    if (glmq_encoding_dtype(&part.enc) != GLMQ_DT_NONE)
+        GLMQ_TRY(plan_plain(p, i, &l, &part, err));
+    else
+        GLMQ_TRY(plan_codes(p, i, &l, &part, as_source, err));
+    GLMQ_TRY(drop_lost(p, x, &part, err));
+    return glmq_plan_add_item(p, i, &part, 1, err);
+}
+
+glmq_status glmq_hf_plan_tensors(glmq_plan *p, int as_source, glmq_error *err)
+{
+    for (size_t i = 0; i < p->graph->count; i++)
+        if (!p->want[i].dropped) GLMQ_TRY(plan_tensor(p, (uint32_t)i, as_source, err));
+    return GLMQ_OK;
+}
+
+/* ---- side files ---- */
+
+static const uint64_t side_file_max = 100000000;
+
+/* Files that do not travel: weights, what speaks of the source's encoding or of its files,
+ * and what is written anew.  '*' as in a glob. */
+static const struct stays {
+    const char *glob;
+    int encoding; /* speaks of the encoding: travels where the encoding stays the same */
+} stays[] = {
+    { "*.safetensors", 0 },   { "*.gguf", 0 },           { "*.bin", 0 },
+    { "*.pt", 0 },            { "*.pth", 0 },            { "*.index.json", 0 },
+    { "config.json", 0 },     { "glmq-manifest.json", 0 }, { "README.md", 0 },
+    { ".*", 0 },              { "quantize_config.json", 1 }, { "quant_config.json", 1 },
+    { "quantization_config.json", 1 }, { "hf_quant_config.json", 1 }, { "recipe.yaml", 1 },
+    { "tq_config.json", 1 },
+};
+
+static int travels(const char *name, const glmq_hf_config *config)
+{
+    for (size_t i = 0; i < GLMQ_COUNT(stays); i++)
+        if (glmq_glob(stays[i].glob, name))
+            return stays[i].encoding && config->quant == HF_QUANT_KEEP;
+    return 1;
+}
+
+static glmq_status carry_files(glmq_plan *p, const glmq_hf_config *config, glmq_error *err)
+{
+    const glmq_source *src = p->graph->source;
+    for (size_t i = 0; i < glmq_source_count(src); i++) {
+        const char *name = glmq_source_name(src, i);
+        if (!travels(name, config)) continue;
+        if (glmq_source_size(src, i) < side_file_max)
+            GLMQ_TRY(glmq_plan_add_copy(p, (uint32_t)i, name, err));
+        else
+            GLMQ_TRY(glmq_plan_drop(p, name, "a side file of 100 MB or more", err));
+    }
+    return GLMQ_OK;
+}
+
+glmq_status glmq_hf_plan_side_files(glmq_plan *p, const glmq_hf_config *config, glmq_error *err)
+{
+    glmq_text text = { 0 };
+    glmq_status st = glmq_hf_config_text(&text, p, config, err);
+    if (!st && text.len) st = glmq_plan_add_text(p, "config.json", text.data, text.len, err);
+    glmq_text_free(&text);
+    if (st) return st;
+    if (p->graph->catalog->gguf) return glmq_hf_plan_gguf_files(p, err);
+    /* beside one loose file may lie anything: only a folder's files belong together */
+    return glmq_source_is_file(p->graph->source) ? GLMQ_OK : carry_files(p, config, err);
+}
