@@ -18,7 +18,7 @@ struct glmq_graph {
     const glmq_source *source;
     struct glmq_catalog *catalog; /* owned                                              */
     const struct glmq_reader *reader;
-    const glmq_hparams *hp;       /* NULL for loose files without a config              */
+    glmq_hparams *hp;             /* NULL for loose files without a config              */
     glmq_names *names;            /* NULL likewise                                      */
     glmq_tensor *tensors;
     size_t count, capacity;
@@ -33,6 +33,7 @@ struct glmq_graph {
     size_t problem_count, problem_capacity;
     glmq_dropped *dropped;
     size_t dropped_count;
+    size_t used_count;            /* arrays that are slots; with dropped_count: all     */
     int allow_incomplete;
 };
 
@@ -45,6 +46,10 @@ glmq_status glmq_graph_add(glmq_graph *g, glmq_role role, int32_t layer, int32_t
 /* A tensor the table does not know, under its own name (role OTHER). */
 glmq_status glmq_graph_add_other(glmq_graph *g, const char *name, uint8_t rank,
                                  const glmq_part *part, glmq_error *err);
+/* Keeps rows [row, row + rows) of a part whose slots hold more: moves its spans.
+ * GLMQ_E_UNSUPPORTED when a slot cannot be cut there. */
+glmq_status glmq_part_slice(glmq_part *part, uint64_t row, uint64_t rows, glmq_error *err);
+
 /* An array that is no tensor's slot: `reason` is kept, not copied. */
 void glmq_graph_drop(glmq_graph *g, size_t array, const char *reason);
 /* Notes a problem; tensor, file and the message are copied. */
@@ -61,6 +66,7 @@ glmq_status glmq_graph_finish(glmq_graph *g, glmq_error *err);
 /* Shape of a role under these hyper-parameters; 0 when the model has no such tensor. */
 int glmq_role_shape(const glmq_hparams *h, glmq_role role, uint8_t *rank, uint64_t *rows,
                     uint64_t *cols);
-/* Must this tensor exist (given that its layer does)?  2: optional. */
+/* Must this tensor exist (given that its layer does)?  2: optional.  Layers from h->layers
+ * on are MTP layers, -1 is the model itself. */
 int glmq_role_expected(const glmq_hparams *h, glmq_role role, int64_t layer);
 #endif

@@ -43,6 +43,17 @@ glmq_status glmq_modules_each(const glmq_catalog *cat, const glmq_slot_name *slo
                                                   glmq_error *err),
                               void *user, glmq_error *err);
 
+/* The shape that the model gives a module ("….q_proj"): 1, or 0 when it does not know it. */
+int glmq_hf_module_shape(const glmq_graph *g, const glmq_module *m, uint64_t *rows,
+                         uint64_t *cols);
+
+/* Does some array of the checkpoint end in ".suffix"?  `dtype` NONE: of whatever type. */
+int glmq_catalog_has_suffix(const glmq_catalog *cat, const char *suffix, glmq_dtype dtype);
+
+/* What can be read off a Hugging Face array of plain numbers with this name, or why not:
+ * GLMQ_E_UNSUPPORTED names the format that a companion suffix belongs to. */
+glmq_status glmq_hf_refuse_companion(const glmq_array *a, glmq_error *err);
+
 /* Adds a plain (unquantized) array to the graph by the name table: per-expert, fused 3-D,
  * everything.  Unknown names become role OTHER. */
 glmq_status glmq_hf_add_plain(glmq_graph *g, const glmq_catalog *cat, const glmq_array *a,

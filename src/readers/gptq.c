@@ -1,0 +1,378 @@
+/* GPTQ checkpoints, as GPTQModel, AutoGPTQ and AutoRound write them:
+ * <module>.qweight .scales .qzeros, and .g_idx.
+ *
+ * The arrays decide which modules are quantized, and with which bits and groups; the
+ * configuration says only what the arrays cannot: whether zero points are stored less one
+ * (v1) and whether the encoding is meant to be symmetric. */
+#include "codecs/gptq.h"
+#include "base/error.h"
+#include "base/mem.h"
+#include "base/safe.h"
+#include "reader.h"
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+static const glmq_slot_name slots[] = {
+    { "qweight", GLMQ_SLOT_CODES, 1 },
+    { "scales", GLMQ_SLOT_SCALES, 1 },
+    { "qzeros", GLMQ_SLOT_ZEROS, 1 },
+    { "g_idx", GLMQ_SLOT_PERM, 0 },
+};
+
+/* What quantization_config says; 0 and -1: nothing. */
+typedef struct {
+    uint64_t bits;
+    int64_t group; /* -1: the whole row; 0: not stated */
+    int sym;       /* 1, 0, -1: not stated              */
+    int mixed;     /* modules may differ                */
+    uint8_t variant;
+} parameters;
+
+typedef struct {
+    glmq_graph *g;
+    const glmq_catalog *cat;
+    parameters p;
+    uint64_t other_bits, other_groups; /* modules that differ from the configuration */
+    char first_bits[160], first_group[160];
+} job;
+
+/* ---- the configuration ---- */
+
+/* The value of the first key that is there. */
+static const cJSON *first_of(const cJSON *o, const char *const *keys, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const cJSON *node = cJSON_GetObjectItemCaseSensitive(o, keys[i]);
+        if (node && !cJSON_IsNull(node)) return node;
+    }
+    return NULL;
+}
+
+static const char *first_text(const cJSON *o, const char *const *keys, size_t n)
+{
+    const cJSON *node = first_of(o, keys, n);
+    return cJSON_IsString(node) ? node->valuestring : "";
+}
+
+static glmq_status refuse(const char *what, const char *name, glmq_error *err)
+{
+    return glmq_fail(err, GLMQ_E_UNSUPPORTED, "%s \"%s\" is not read here", what, name);
+}
+
+/* checkpoint_format of GPTQModel and AutoGPTQ. */
+static glmq_status gptq_format(const cJSON *q, uint8_t *variant, glmq_error *err)
+{
+    static const char *const keys[] = { "checkpoint_format", "format" };
+    const char *format = first_text(q, keys, GLMQ_COUNT(keys));
+
+    *variant = strcmp(format, "gptq_v2") == 0 ? GPTQ_V2 : GPTQ_V1;
+    if (!*format || strcmp(format, "gptq") == 0 || *variant == GPTQ_V2) return GLMQ_OK;
+    return refuse("GPTQ checkpoint format", format, err);
+}
+
+/* packing_format of AutoRound. */
+static glmq_status round_format(const cJSON *q, uint8_t *variant, glmq_error *err)
+{
+    static const char *const keys[] = { "packing_format" };
+    static const char *const foreign[] = { "awq", "llm_compressor", "fp8", "mx", "nv", "gguf" };
+    const cJSON *sym = cJSON_GetObjectItemCaseSensitive(q, "sym");
+    const char *format = first_text(q, keys, 1);
+    const char *type = glmq_json_string(q, "data_type");
+
+    if (type && strcmp(type, "int") != 0) return refuse("AutoRound data type", type, err);
+    if (!*format) format = cJSON_IsFalse(sym) ? "auto_round" : "auto_round:auto_gptq";
+    for (size_t i = 0; i < GLMQ_COUNT(foreign); i++)
+        if (strstr(format, foreign[i])) return refuse("AutoRound packing format", format, err);
+    if (strncmp(format, "auto_round", 10) != 0)
+        return refuse("AutoRound packing format", format, err);
+    *variant = strstr(format, "gptq") && !strstr(format, "gptqmodel") ? GPTQ_V1 : GPTQ_V2;
+    return GLMQ_OK;
+}
+
+static glmq_status method_format(const cJSON *q, uint8_t *variant, glmq_error *err)
+{
+    static const char *const keys[] = { "quant_method", "method" };
+    static const char *const gptq[] = { "gptq", "gptqmodel" };
+    static const char *const round[] = { "auto-round", "autoround", "intel/auto-round",
+                                         "auto_round" };
+    const char *method = first_text(q, keys, GLMQ_COUNT(keys));
+
+    for (size_t i = 0; i < GLMQ_COUNT(round); i++)
+        if (strcasecmp(method, round[i]) == 0) return round_format(q, variant, err);
+    for (size_t i = 0; i < GLMQ_COUNT(gptq); i++)
+        if (strcasecmp(method, gptq[i]) == 0) return gptq_format(q, variant, err);
+    if (!*method) return gptq_format(q, variant, err); /* old quantize_config.json */
+    return refuse("quantization method", method, err);
+}
+
+/* Things that change the meaning of the arrays. */
+static glmq_status refuse_others(const glmq_catalog *cat, const cJSON *q, glmq_error *err)
+{
+    static const char *const pack[] = { "pack_dtype" };
+    const char *dtype = first_text(q, pack, 1);
+    const cJSON *entry;
+
+    if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(q, "is_marlin_format")))
+        return refuse("GPTQ checkpoint format", "marlin", err);
+    if (*dtype && !strstr(dtype, "int32")) return refuse("pack_dtype", dtype, err);
+    cJSON_ArrayForEach(entry, cJSON_GetObjectItemCaseSensitive(q, "extra_config"))
+    {
+        const char *format = glmq_json_string(entry, "format");
+        if (format && strcmp(format, "vq") == 0) return refuse("module format", "vq", err);
+    }
+    if (cJSON_IsObject(glmq_json_get(cat->config, "vq"))) return refuse("format", "vq", err);
+    return GLMQ_OK;
+}
+
+static int64_t read_group(const cJSON *node)
+{
+    if (!cJSON_IsNumber(node)) return 0;
+    if (node->valuedouble == -1.0) return -1;
+    return node->valuedouble >= 1 && node->valuedouble <= UINT32_MAX ? (int64_t)node->valuedouble
+                                                                     : 0;
+}
+
+/* sym, or the opposite of zero_point. */
+static int read_sym(const cJSON *q)
+{
+    const cJSON *sym = cJSON_GetObjectItemCaseSensitive(q, "sym");
+    const cJSON *zero = cJSON_GetObjectItemCaseSensitive(q, "zero_point");
+
+    if (cJSON_IsBool(sym)) return cJSON_IsTrue(sym) != 0;
+    return cJSON_IsBool(zero) ? cJSON_IsFalse(zero) != 0 : -1;
+}
+
+static void read_numbers(const cJSON *q, parameters *p)
+{
+    static const char *const bits[] = { "bits", "w_bit", "wbits" };
+    static const char *const group[] = { "group_size", "q_group_size" };
+    static const char *const mixed[] = { "dynamic", "extra_config" };
+    const cJSON *exceptions = first_of(q, mixed, GLMQ_COUNT(mixed));
+
+    if (!glmq_json_u64(first_of(q, bits, GLMQ_COUNT(bits)), &p->bits)) p->bits = 0;
+    p->group = read_group(first_of(q, group, GLMQ_COUNT(group)));
+    p->sym = read_sym(q);
+    p->mixed = exceptions && exceptions->child;
+}
+
+/* The copies of the configuration that some tools leave beside config.json. */
+static glmq_status compare_copy(glmq_graph *g, const glmq_catalog *cat, const char *file,
+                                const parameters *p, glmq_error *err)
+{
+    parameters copy = { .sym = -1 };
+    cJSON *q = NULL;
+    char *text = NULL;
+    size_t len = 0;
+    glmq_status st = GLMQ_OK;
+
+    if (cat->quant_file && strcmp(cat->quant_file, file) == 0) return GLMQ_OK;
+    GLMQ_TRY(glmq_catalog_side_file(cat->source, file, &text, &len, err));
+    if (!text) return GLMQ_OK;
+    if (!glmq_json_parse(&q, text, len, 0, NULL)) {
+        read_numbers(q, &copy);
+        if (copy.bits != p->bits || copy.group != p->group || copy.sym != p->sym)
+            st = glmq_graph_note(g, GLMQ_WARNING, "config-copy", NULL, file,
+                                 "differs from the quantization_config of config.json, which "
+                                 "counts");
+    }
+    cJSON_Delete(q);
+    glmq_free(text);
+    return st ? glmq_fail(err, st, "problems") : GLMQ_OK;
+}
+
+static glmq_status read_config(job *j, glmq_error *err)
+{
+    const cJSON *q = j->cat->quant;
+    const char *file = j->cat->quant_file ? j->cat->quant_file : "config.json";
+
+    j->p = (parameters){ .sym = -1, .variant = GPTQ_V1 };
+    if (!q) {
+        if (glmq_graph_note(j->g, GLMQ_WARNING, "config-missing", NULL, NULL,
+                            "no quantization config: zero points are taken as stored less one"))
+            return glmq_fail(err, GLMQ_E_NOMEM, "problems");
+        return GLMQ_OK;
+    }
+    GLMQ_TRY(glmq_within(err, refuse_others(j->cat, q, err), "%s", file));
+    GLMQ_TRY(glmq_within(err, method_format(q, &j->p.variant, err), "%s", file));
+    read_numbers(q, &j->p);
+    if (j->p.sym < 0 && glmq_graph_note(j->g, GLMQ_WARNING, "config-sym", NULL, file,
+                                        "sym is not stated, taken as true"))
+        return glmq_fail(err, GLMQ_E_NOMEM, "problems");
+    GLMQ_TRY(compare_copy(j->g, j->cat, "quantize_config.json", &j->p, err));
+    return compare_copy(j->g, j->cat, "quantization_config.json", &j->p, err);
+}
+
+/* ---- modules ---- */
+
+/* The arrays are [words, N], [G, N] and [G, …]; anything else is refused here by name. */
+static glmq_status check_ranks(const glmq_module *m, glmq_error *err)
+{
+    static const int matrices[] = { GLMQ_SLOT_CODES, GLMQ_SLOT_SCALES, GLMQ_SLOT_ZEROS };
+    const glmq_array *codes = m->slot[GLMQ_SLOT_CODES], *scales = m->slot[GLMQ_SLOT_SCALES];
+
+    for (size_t i = 0; i < GLMQ_COUNT(matrices); i++) {
+        const glmq_array *a = m->slot[matrices[i]];
+        if (a->rank != 2 || a->dims[0] == 0 || a->dims[1] == 0)
+            return glmq_fail(err, GLMQ_E_FORMAT, "%s: not a matrix", a->name);
+    }
+    if (codes->dtype != GLMQ_DT_I32)
+        return glmq_fail(err, GLMQ_E_FORMAT, "%s: dtype %s, expected I32", codes->name,
+                         glmq_dtype_name((glmq_dtype)codes->dtype));
+    if (scales->dtype != GLMQ_DT_F16 && scales->dtype != GLMQ_DT_BF16 &&
+        scales->dtype != GLMQ_DT_F32)
+        return glmq_fail(err, GLMQ_E_FORMAT, "%s: dtype %s, expected F16, BF16 or F32",
+                         scales->name, glmq_dtype_name((glmq_dtype)scales->dtype));
+    return GLMQ_OK;
+}
+
+/* AWQ packs along N: as many rows as there are columns, an eighth of the columns. */
+static glmq_status check_width(const glmq_module *m, glmq_error *err)
+{
+    const glmq_array *codes = m->slot[GLMQ_SLOT_CODES], *scales = m->slot[GLMQ_SLOT_SCALES];
+
+    if (codes->dims[1] == scales->dims[1]) return GLMQ_OK;
+    if (!m->slot[GLMQ_SLOT_PERM] && codes->dims[1] == scales->dims[1] / 8)
+        return glmq_fail(err, GLMQ_E_UNSUPPORTED, "%s: AWQ gemm packing is not read here",
+                         codes->name);
+    return glmq_fail(err, GLMQ_E_FORMAT, "%s: %" PRIu64 " columns, %s has %" PRIu64, codes->name,
+                     codes->dims[1], scales->name, scales->dims[1]);
+}
+
+static int is_width(uint64_t bits)
+{
+    return bits >= 2 && bits <= 8;
+}
+
+/* Bits and columns: from the model's shape, or else from the zero points, which pack N. */
+static glmq_status measure(const job *j, const glmq_module *m, uint64_t *bits, uint64_t *cols,
+                           glmq_error *err)
+{
+    const glmq_array *codes = m->slot[GLMQ_SLOT_CODES], *zeros = m->slot[GLMQ_SLOT_ZEROS];
+    const uint64_t rows = codes->dims[1];
+    uint64_t stored, want_rows;
+
+    if (mul_u64(codes->dims[0], 32, &stored))
+        return glmq_fail(err, GLMQ_E_LIMIT, "%s: too many rows", codes->name);
+    if (glmq_hf_module_shape(j->g, m, &want_rows, cols)) {
+        if (want_rows != rows)
+            return glmq_fail(err, GLMQ_E_FORMAT, "%s: %" PRIu64 " columns, expected %" PRIu64,
+                             codes->name, rows, want_rows);
+        *bits = stored / *cols;
+        if (is_width(*bits) && *bits * *cols == stored) return GLMQ_OK;
+        return glmq_fail(err, GLMQ_E_FORMAT,
+                         "%s: %" PRIu64 " rows of 32 bits are no codes for %" PRIu64 " columns",
+                         codes->name, codes->dims[0], *cols);
+    }
+    if (mul_u64(zeros->dims[1], 32, bits))
+        return glmq_fail(err, GLMQ_E_LIMIT, "%s: too many columns", zeros->name);
+    *bits = rows % 32 == 0 && *bits % rows == 0 ? *bits / rows : j->p.bits;
+    if (!is_width(*bits) || stored % *bits)
+        return glmq_fail(err, GLMQ_E_FORMAT, "%s: the number of bits cannot be told", codes->name);
+    *cols = stored / *bits;
+    return GLMQ_OK;
+}
+
+/* Columns per scale: the configuration's if the number of groups fits it, else what the
+ * arrays say.  0 stands for the whole row. */
+static glmq_status measure_group(const job *j, const glmq_module *m, uint64_t cols,
+                                 uint32_t *group, glmq_error *err)
+{
+    const glmq_array *scales = m->slot[GLMQ_SLOT_SCALES];
+    const uint64_t groups = scales->dims[0];
+
+    if (j->p.group > 0 && ceil_div_u64(cols, (uint64_t)j->p.group) == groups)
+        *group = (uint32_t)j->p.group;
+    else if (groups == 1)
+        *group = 0;
+    else if (cols % groups == 0 && cols / groups <= UINT32_MAX)
+        *group = (uint32_t)(cols / groups);
+    else
+        return glmq_fail(err, GLMQ_E_FORMAT, "%s: %" PRIu64 " groups for %" PRIu64 " columns",
+                         scales->name, groups, cols);
+    return GLMQ_OK;
+}
+
+static void remember(char *text, size_t cap, uint64_t *count, const glmq_module *m)
+{
+    const size_t n = m->name_len < cap ? m->name_len : cap - 1;
+
+    if ((*count)++) return;
+    memcpy(text, m->name, n);
+    text[n] = '\0';
+}
+
+/* A module that differs from the configuration is fine where that names exceptions. */
+static void compare(job *j, const glmq_module *m, const glmq_encoding *e)
+{
+    if (j->p.mixed) return;
+    if (j->p.bits && j->p.bits != e->bits)
+        remember(j->first_bits, sizeof j->first_bits, &j->other_bits, m);
+    if (j->p.group > 0 && e->group != (uint32_t)j->p.group && e->group != 0)
+        remember(j->first_group, sizeof j->first_group, &j->other_groups, m);
+}
+
+static glmq_status add_module(void *user, const glmq_module *m, glmq_error *err)
+{
+    job *j = user;
+    glmq_encoding e = { .codec = &glmq_codec_gptq, .group_rows = 1, .variant = j->p.variant };
+    uint64_t bits, cols;
+
+    if (!m->quantized) return glmq_hf_add_plain(j->g, j->cat, m->plain, err);
+    GLMQ_TRY(check_ranks(m, err));
+    GLMQ_TRY(check_width(m, err));
+    GLMQ_TRY(measure(j, m, &bits, &cols, err));
+    if (bits >= 5 && bits <= 7)
+        return glmq_fail(err, GLMQ_E_UNSUPPORTED,
+                         "%.*s: %" PRIu64 " bits in planar packing are not read here",
+                         (int)m->name_len, m->name, bits);
+    e.bits = (uint8_t)bits;
+    GLMQ_TRY(measure_group(j, m, cols, &e.group, err));
+    e.scale_dtype = m->slot[GLMQ_SLOT_SCALES]->dtype;
+    e.zero_kind = j->p.sym == 0 ? GLMQ_ZERO_STORED : GLMQ_ZERO_MID;
+    e.act_order = m->slot[GLMQ_SLOT_PERM] != NULL;
+    compare(j, m, &e);
+    return glmq_hf_add_module(j->g, j->cat, m, &e, m->slot[GLMQ_SLOT_CODES]->dims[1], cols, err);
+}
+
+/* ---- the reader ---- */
+
+static int gptq_probe(const glmq_catalog *cat)
+{
+    static const char *const methods[] = { "gptq", "gptqmodel", "auto-round", "autoround",
+                                           "intel/auto-round", "auto_round", "awq" };
+    const char *method = glmq_json_string(cat->quant, "quant_method");
+
+    if (cat->container != CONTAINER_SAFETENSORS) return 0;
+    if (glmq_catalog_has_suffix(cat, "qweight", GLMQ_DT_NONE)) return 90;
+    for (size_t i = 0; method && i < GLMQ_COUNT(methods); i++)
+        if (strcasecmp(method, methods[i]) == 0) return 50;
+    return 0;
+}
+
+static glmq_status gptq_open(glmq_graph *g, const glmq_catalog *cat, glmq_error *err)
+{
+    job j = { .g = g, .cat = cat };
+    glmq_status st = GLMQ_OK;
+
+    if (cat->container != CONTAINER_SAFETENSORS)
+        return glmq_fail(err, GLMQ_E_ARG, "a GGUF is read as \"gguf\" only");
+    GLMQ_TRY(read_config(&j, err));
+    GLMQ_TRY(glmq_modules_each(cat, slots, GLMQ_COUNT(slots), add_module, &j, err));
+    if (j.other_bits)
+        st = glmq_graph_note(g, GLMQ_WARNING, "config-bits", NULL, cat->quant_file,
+                             "%s and %" PRIu64 " others are not stored in the %" PRIu64
+                             " bits of the config", j.first_bits, j.other_bits - 1, j.p.bits);
+    if (!st && j.other_groups)
+        st = glmq_graph_note(g, GLMQ_WARNING, "config-group", NULL, cat->quant_file,
+                             "%s and %" PRIu64 " others do not have the config's groups of %lld",
+                             j.first_group, j.other_groups - 1, (long long)j.p.group);
+    return st ? glmq_fail(err, st, "problems") : GLMQ_OK;
+}
+
+const glmq_reader glmq_reader_gptq = {
+    .name = "gptq",
+    .about = "GPTQ and AutoRound safetensors",
+    .probe = gptq_probe,
+    .open = gptq_open,
+};

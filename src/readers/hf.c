@@ -1,0 +1,417 @@
+/* What all Hugging Face readers share: arrays grouped by module, plain arrays and quantized
+ * modules added to the graph by the name table.
+ *
+ * One rule decides what is quantized: the arrays that are there.  An array whose suffix is
+ * some format's companion ("….weight_scale_inv") is never taken for weights. */
+#include "base/error.h"
+#include "base/limits.h"
+#include "base/mem.h"
+#include "base/safe.h"
+#include "reader.h"
+#include <stdio.h>
+#include <string.h>
+
+/* ---- suffixes ---- */
+
+/* Where the last component of a name begins; the name itself when it has no dot. */
+static const char *leaf_of(const char *name, size_t len)
+{
+    const char *dot = memrchr(name, '.', len);
+    return dot ? dot + 1 : name;
+}
+
+int glmq_catalog_has_suffix(const glmq_catalog *cat, const char *suffix, glmq_dtype dtype)
+{
+    for (size_t i = 0; i < cat->count; i++) {
+        const glmq_array *a = &cat->arrays[i];
+        if ((dtype == GLMQ_DT_NONE || a->dtype == dtype) &&
+            strcmp(leaf_of(a->name, strlen(a->name)), suffix) == 0)
+            return 1;
+    }
+    return 0;
+}
+
+glmq_status glmq_hf_refuse_companion(const glmq_array *a, glmq_error *err)
+{
+    static const struct {
+        const char *suffix, *format;
+    } foreign[] = {
+        { "weight_scale_inv", "FP8 blocks" },
+        { "activation_scale", "FP8 with static activations" },
+        { "weight_scale_2", "ModelOpt NVFP4" },
+        { "weight_scale", "a scaled integer, FP8 or FP4 weight" },
+        { "weight_zero_point", "compressed-tensors" },
+        { "weight_global_scale", "compressed-tensors nvfp4-pack-quantized" },
+        { "weight_packed", "compressed-tensors" },
+        { "weight_shape", "compressed-tensors" },
+        { "weight_g_idx", "compressed-tensors" },
+        { "bitmask", "compressed-tensors sparse-bitmask" },
+        { "compressed", "compressed-tensors sparse-bitmask" },
+        { "row_offsets", "compressed-tensors sparse-bitmask" },
+        { "meta", "compressed-tensors marlin-24" },
+        { "qweight", "GPTQ or AWQ" },
+        { "qzeros", "GPTQ or AWQ" },
+        { "scales", "GPTQ, AWQ, VQ or AQLM" },
+        { "g_idx", "GPTQ" },
+        { "tq_packed", "TQ3" },
+        { "tq_norms", "TQ3" },
+        { "codes", "AQLM" },
+        { "codebooks", "AQLM" },
+        { "vq_codes", "VQ" },
+        { "vq_scales", "VQ" },
+        { "trellis", "EXL3" },
+        { "suh", "EXL3" },
+        { "svh", "EXL3" },
+        { "q_weight", "EXL2" },
+        { "q_scale", "EXL2" },
+        { "absmax", "bitsandbytes" },
+        { "quant_map", "bitsandbytes" },
+        { "nested_absmax", "bitsandbytes" },
+        { "nested_quant_map", "bitsandbytes" },
+        { "SCB", "bitsandbytes" },
+        { "weight_format", "bitsandbytes" },
+        { "W_q", "HQQ" },
+        { "gate_up_proj_blocks", "gpt-oss MXFP4" },
+        { "gate_up_proj_scales", "gpt-oss MXFP4" },
+        { "down_proj_blocks", "gpt-oss MXFP4" },
+        { "down_proj_scales", "gpt-oss MXFP4" },
+        { "_amax", "a ModelOpt state that was never exported" },
+        { "_double_scale", "a ModelOpt state that was never exported" },
+    };
+    const char *leaf = leaf_of(a->name, strlen(a->name));
+
+    for (size_t i = 0; i < GLMQ_COUNT(foreign); i++)
+        if (strcmp(leaf, foreign[i].suffix) == 0)
+            return glmq_fail(err, GLMQ_E_UNSUPPORTED,
+                             "%s: a companion of %s, which is not read here", a->name,
+                             foreign[i].format);
+    if (strstr(a->name, "weight_quantizer.") || strstr(a->name, ".quant_state."))
+        return glmq_fail(err, GLMQ_E_UNSUPPORTED, "%s: the state of a quantizer", a->name);
+    return GLMQ_OK;
+}
+
+/* ---- modules ---- */
+
+typedef struct {
+    glmq_module *at;
+    size_t count;
+    glmq_strmap by_name;
+} modules;
+
+static const glmq_slot_name *slot_of(const glmq_slot_name *slots, size_t n, const char *suffix)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(slots[i].suffix, suffix) == 0) return &slots[i];
+    return NULL;
+}
+
+/* The module called name[0..len), made if it is new. */
+static glmq_status module_of(modules *list, const char *name, size_t len, glmq_module **out,
+                             glmq_error *err)
+{
+    uint64_t i = list->count;
+    const int added = glmq_strmap_add(&list->by_name, name, len, i, &i);
+
+    if (added < 0) return glmq_fail(err, GLMQ_E_NOMEM, "%zu modules", list->count);
+    if (added) {
+        list->at[list->count].name = name;
+        list->at[list->count].name_len = len;
+        list->count++;
+    }
+    *out = &list->at[i];
+    return GLMQ_OK;
+}
+
+static glmq_status group_array(modules *list, const glmq_array *a, const glmq_slot_name *slots,
+                               size_t n, glmq_error *err)
+{
+    const size_t len = strlen(a->name);
+    const char *leaf = leaf_of(a->name, len);
+    const size_t stem = leaf > a->name ? (size_t)(leaf - a->name) - 1 : 0;
+    const glmq_slot_name *s = stem ? slot_of(slots, n, leaf) : NULL;
+    glmq_module *m;
+
+    if (s) {
+        GLMQ_TRY(module_of(list, a->name, stem, &m, err));
+        if (m->slot[s->slot])
+            return glmq_fail(err, GLMQ_E_FORMAT, "%s and %s are the same thing twice",
+                             m->slot[s->slot]->name, a->name);
+        m->slot[s->slot] = a;
+        m->quantized = 1;
+        return GLMQ_OK;
+    }
+    GLMQ_TRY(module_of(list, a->name, stem && strcmp(leaf, "weight") == 0 ? stem : len, &m, err));
+    if (m->plain)
+        return glmq_fail(err, GLMQ_E_FORMAT, "%s and %s are the same thing twice", m->plain->name,
+                         a->name);
+    m->plain = a;
+    return GLMQ_OK;
+}
+
+static glmq_status check_module(const glmq_module *m, const glmq_slot_name *slots, size_t n,
+                                glmq_error *err)
+{
+    if (!m->quantized) return GLMQ_OK;
+    if (m->plain && m->slot[GLMQ_SLOT_CODES])
+        return glmq_fail(err, GLMQ_E_FORMAT, "both %s and %s are stored", m->plain->name,
+                         m->slot[GLMQ_SLOT_CODES]->name);
+    for (size_t i = 0; i < n; i++)
+        if (slots[i].required && !m->slot[slots[i].slot])
+            return glmq_fail(err, GLMQ_E_FORMAT, "%.*s.%s is missing", (int)m->name_len, m->name,
+                             slots[i].suffix);
+    return GLMQ_OK;
+}
+
+static glmq_status each_module(const modules *list, const glmq_slot_name *slots, size_t n,
+                               glmq_status (*each)(void *, const glmq_module *, glmq_error *),
+                               void *user, glmq_error *err)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        GLMQ_TRY(check_module(&list->at[i], slots, n, err));
+        GLMQ_TRY(each(user, &list->at[i], err));
+    }
+    return GLMQ_OK;
+}
+
+glmq_status glmq_modules_each(const glmq_catalog *cat, const glmq_slot_name *slots, size_t n,
+                              glmq_status (*each)(void *user, const glmq_module *m,
+                                                  glmq_error *err),
+                              void *user, glmq_error *err)
+{
+    modules list = { .at = glmq_alloc_zero(cat->count + 1, sizeof *list.at) };
+    glmq_status st = GLMQ_OK;
+
+    if (!list.at) return glmq_fail(err, GLMQ_E_NOMEM, "%zu modules", cat->count);
+    for (size_t i = 0; i < cat->count && !st; i++)
+        st = group_array(&list, &cat->arrays[i], slots, n, err);
+    if (!st) st = each_module(&list, slots, n, each, user, err);
+    glmq_strmap_free(&list.by_name);
+    glmq_free(list.at);
+    return st;
+}
+
+/* ---- plain arrays ---- */
+
+static uint32_t number_of(const glmq_catalog *cat, const glmq_array *a)
+{
+    return (uint32_t)(a - cat->arrays);
+}
+
+static glmq_span span_of(const glmq_catalog *cat, const glmq_array *a)
+{
+    return (glmq_span){ a->offset, a->bytes, a->file, number_of(cat, a) };
+}
+
+/* Drops an array and says so. */
+static glmq_status drop(glmq_graph *g, const glmq_catalog *cat, const glmq_array *a,
+                        glmq_severity severity, const char *reason, glmq_error *err)
+{
+    glmq_graph_drop(g, number_of(cat, a), reason);
+    if (glmq_graph_note(g, severity, "array-dropped", a->name, NULL, "%s", reason))
+        return glmq_fail(err, GLMQ_E_NOMEM, "problems");
+    return GLMQ_OK;
+}
+
+/* The row for an array: modules by their name without ".weight", leaves as they are. */
+static int match_plain(const glmq_graph *g, const char *name, glmq_name_match *out)
+{
+    static const char weight[] = ".weight";
+    const size_t len = strlen(name), tail = sizeof weight - 1;
+
+    if (!g->names) return 0;
+    if (len > tail && strcmp(name + len - tail, weight) == 0 &&
+        glmq_names_match(g->names, NAMES_HF, name, len - tail, out) && !out->row->leaf)
+        return 1;
+    return glmq_names_match(g->names, NAMES_HF, name, len, out) && out->row->leaf;
+}
+
+/* The array as one matrix; 0 when it has more than two dimensions. */
+static int as_matrix(const glmq_array *a, uint8_t *rank, uint64_t *rows, uint64_t *cols)
+{
+    *rank = a->rank == 2 ? 2 : 1;
+    *rows = a->rank == 2 ? a->dims[0] : 1;
+    *cols = a->rank == 0 ? 1 : a->dims[a->rank - 1];
+    return a->rank <= 2;
+}
+
+static void whole_part(const glmq_catalog *cat, const glmq_array *a, uint64_t rows, uint64_t cols,
+                       glmq_part *p)
+{
+    memset(p, 0, sizeof *p);
+    p->enc = glmq_encoding_of_dtype((glmq_dtype)a->dtype);
+    p->rows = rows;
+    p->cols = cols;
+    p->span[GLMQ_SLOT_CODES] = span_of(cat, a);
+}
+
+static glmq_status add_rows(glmq_graph *g, glmq_role role, const glmq_name_match *m,
+                            int64_t expert, const glmq_part *all, uint64_t row, uint64_t rows,
+                            glmq_error *err)
+{
+    glmq_part p = *all;
+
+    GLMQ_TRY(glmq_part_slice(&p, row, rows, err));
+    return glmq_graph_add(g, role, m->layer, (int32_t)expert, 2, &p, err);
+}
+
+/* [E, rows, cols], or [E, 2I, cols] with gate rows first: one tensor per expert. */
+static glmq_status add_experts(glmq_graph *g, const glmq_catalog *cat, const glmq_array *a,
+                               const glmq_name_match *m, glmq_error *err)
+{
+    const int both = m->row->split == SPLIT_EXPERTS_GATE_UP;
+    uint64_t all, per;
+    glmq_part p;
+
+    if (a->rank != 3 || (both && a->dims[1] % 2) || a->dims[0] > GLMQ_EXPERTS_MAX)
+        return glmq_fail(err, GLMQ_E_FORMAT, "%s: not of shape [experts, %srows, columns]", a->name,
+                         both ? "2 * " : "");
+    per = both ? a->dims[1] / 2 : a->dims[1];
+    if (mul_u64(a->dims[0], a->dims[1], &all))
+        return glmq_fail(err, GLMQ_E_LIMIT, "%s: too many rows", a->name);
+    whole_part(cat, a, all, a->dims[2], &p);
+    for (uint64_t e = 0; e < a->dims[0]; e++) {
+        const uint64_t row = e * a->dims[1];
+        GLMQ_TRY(add_rows(g, m->row->role, m, (int64_t)e, &p, row, per, err));
+        if (both) GLMQ_TRY(add_rows(g, GLMQ_ROLE_EXPERTS_UP, m, (int64_t)e, &p, row + per, per, err));
+    }
+    return GLMQ_OK;
+}
+
+static glmq_status add_unknown(glmq_graph *g, const glmq_catalog *cat, const glmq_array *a,
+                               glmq_error *err)
+{
+    uint64_t rows, cols;
+    uint8_t rank;
+    glmq_part p;
+
+    if (!as_matrix(a, &rank, &rows, &cols))
+        return drop(g, cat, a, GLMQ_WARNING, "an unknown array of more than two dimensions", err);
+    whole_part(cat, a, rows, cols, &p);
+    return glmq_graph_add_other(g, a->name, rank, &p, err);
+}
+
+glmq_status glmq_hf_add_plain(glmq_graph *g, const glmq_catalog *cat, const glmq_array *a,
+                              glmq_error *err)
+{
+    const char *why = glmq_names_useless(a->name, strlen(a->name));
+    const glmq_encoding enc = glmq_encoding_of_dtype((glmq_dtype)a->dtype);
+    glmq_name_match m;
+    uint64_t rows, cols;
+    uint8_t rank;
+    glmq_part p;
+    int known;
+
+    if (why) return drop(g, cat, a, GLMQ_NOTE, why, err);
+    GLMQ_TRY(glmq_hf_refuse_companion(a, err));
+    known = match_plain(g, a->name, &m);
+    if (a->bytes == 0 && !known) return drop(g, cat, a, GLMQ_NOTE, "it holds no elements", err);
+    if (!enc.codec || !glmq_encoding_is_plain(&enc)) {
+        if (known || a->rank > 1)
+            return glmq_fail(err, GLMQ_E_UNSUPPORTED, "%s: %s without the arrays of a known format",
+                             a->name, glmq_dtype_name((glmq_dtype)a->dtype));
+        return drop(g, cat, a, GLMQ_WARNING, "an unknown array of a type that is no weight", err);
+    }
+    if (!known) return add_unknown(g, cat, a, err);
+    if (m.row->split != SPLIT_NONE) return add_experts(g, cat, a, &m, err);
+    if (!as_matrix(a, &rank, &rows, &cols))
+        return glmq_fail(err, GLMQ_E_FORMAT, "%s: %d dimensions", a->name, a->rank);
+    whole_part(cat, a, rows, cols, &p);
+    return glmq_graph_add(g, m.row->role, m.layer, m.expert, rank, &p, err);
+}
+
+/* ---- quantized modules ---- */
+
+int glmq_hf_module_shape(const glmq_graph *g, const glmq_module *m, uint64_t *rows, uint64_t *cols)
+{
+    glmq_name_match match;
+    uint8_t rank;
+
+    if (!g->names || !glmq_names_match(g->names, NAMES_HF, m->name, m->name_len, &match) ||
+        match.row->leaf || !glmq_role_shape(g->hp, match.row->role, &rank, rows, cols))
+        return 0;
+    if (match.row->role == GLMQ_ROLE_ROUTER) *rows = glmq_hparams_experts(g->hp, match.layer);
+    return rank == 2 && *rows != 0;
+}
+
+/* Writes "2 x 3" into text. */
+static const char *print_dims(const uint64_t *dims, int rank, char *text, size_t cap)
+{
+    size_t n = 0;
+
+    text[0] = '\0';
+    for (int i = 0; i < rank && n < cap; i++) {
+        const int wrote = snprintf(text + n, cap - n, "%s%" PRIu64, i ? " x " : "", dims[i]);
+        n += wrote > 0 ? (size_t)wrote : 0;
+    }
+    return rank ? text : "scalar";
+}
+
+/* Equal but for dimensions of 1: [N, 1] and [N], [1] and []. */
+static int same_dims(const uint64_t *a, int an, const uint64_t *b, int bn)
+{
+    int i = 0, j = 0;
+
+    for (;;) {
+        while (i < an && a[i] == 1) i++;
+        while (j < bn && b[j] == 1) j++;
+        if (i == an || j == bn) return i == an && j == bn;
+        if (a[i++] != b[j++]) return 0;
+    }
+}
+
+static glmq_status check_slot(const glmq_module *m, int slot, const glmq_slot_layout *want,
+                              glmq_error *err)
+{
+    const glmq_array *a = m->slot[slot];
+    char have_text[96], want_text[96];
+
+    if (want->dtype == GLMQ_DT_NONE) {
+        if (!a || slot == GLMQ_SLOT_INPUT_SCALE) return GLMQ_OK;
+        return glmq_fail(err, GLMQ_E_FORMAT, "%s does not belong to this encoding", a->name);
+    }
+    if (!a) {
+        if (want->optional) return GLMQ_OK;
+        return glmq_fail(err, GLMQ_E_FORMAT, "%.*s lacks its array of %s %s", (int)m->name_len,
+                         m->name, glmq_dtype_name(want->dtype),
+                         print_dims(want->dims, want->rank, want_text, sizeof want_text));
+    }
+    if (a->dtype != want->dtype)
+        return glmq_fail(err, GLMQ_E_FORMAT, "%s: dtype %s, expected %s", a->name,
+                         glmq_dtype_name((glmq_dtype)a->dtype), glmq_dtype_name(want->dtype));
+    if (!same_dims(a->dims, a->rank, want->dims, want->rank) || a->bytes != want->bytes)
+        return glmq_fail(err, GLMQ_E_FORMAT, "%s: shape %s, expected %s", a->name,
+                         print_dims(a->dims, a->rank, have_text, sizeof have_text),
+                         print_dims(want->dims, want->rank, want_text, sizeof want_text));
+    return GLMQ_OK;
+}
+
+static glmq_status add_other_module(glmq_graph *g, const glmq_module *m, const glmq_part *p,
+                                    glmq_error *err)
+{
+    const char *name = glmq_arena_printf(&g->arena, "%.*s.weight", (int)m->name_len, m->name);
+
+    if (!name) return glmq_fail(err, GLMQ_E_NOMEM, "module name");
+    return glmq_graph_add_other(g, name, 2, p, err);
+}
+
+glmq_status glmq_hf_add_module(glmq_graph *g, const glmq_catalog *cat, const glmq_module *m,
+                               const glmq_encoding *enc, uint64_t rows, uint64_t cols,
+                               glmq_error *err)
+{
+    glmq_part p = { .enc = *enc, .rows = rows, .cols = cols };
+    glmq_name_match match;
+    glmq_layout l;
+
+    GLMQ_TRY(glmq_within(err, enc->codec->layout(enc, rows, cols, &l, err), "%.*s",
+                         (int)m->name_len, m->name));
+    for (int i = 0; i < GLMQ_SLOTS; i++) {
+        GLMQ_TRY(check_slot(m, i, &l.slot[i], err));
+        if (m->slot[i]) p.span[i] = span_of(cat, m->slot[i]);
+    }
+    if (!g->names || !glmq_names_match(g->names, NAMES_HF, m->name, m->name_len, &match))
+        return add_other_module(g, m, &p, err);
+    if (match.row->leaf)
+        return glmq_fail(err, GLMQ_E_UNSUPPORTED, "%.*s: fused experts in a quantized encoding",
+                         (int)m->name_len, m->name);
+    return glmq_graph_add(g, match.row->role, match.layer, match.expert, 2, &p, err);
+}
