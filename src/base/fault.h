@@ -5,4 +5,8 @@
 
 /* 1 when this call is the one that has to fail. */
 int glmq_fault(void);
+
+/* 1 while the call that has to fail is still to come: a test is through when it is after
+ * a whole run. */
+int glmq_fault_pending(void);
 #endif

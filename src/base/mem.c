@@ -18,6 +18,11 @@ int glmq_fault(void)
     return atomic_fetch_sub(&countdown, 1) == 1;
 }
 
+int glmq_fault_pending(void)
+{
+    return atomic_load(&countdown) > 0;
+}
+
 void *glmq_alloc(size_t bytes)
 {
     if (glmq_fault()) return NULL;
