@@ -117,6 +117,12 @@ const volatile int *glmq_catch_signals(void)
     return &cancelled;
 }
 
+const char *glmq_severity_name(glmq_severity severity)
+{
+    static const char *const names[] = { "note", "warning", "error" };
+    return names[severity];
+}
+
 int glmq_may_paint(FILE *f)
 {
     const char *no = getenv("NO_COLOR"), *term = getenv("TERM");

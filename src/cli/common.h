@@ -67,6 +67,9 @@ int glmq_finish(const glmq_program *p, glmq_status st, const glmq_error *err);
  * file size limit is an error code. */
 const volatile int *glmq_catch_signals(void);
 
+/* "note", "warning", "error". */
+const char *glmq_severity_name(glmq_severity severity);
+
 /* May this stream have colours and a moving line?  (A terminal; NO_COLOR is not set.) */
 int glmq_may_paint(FILE *f);
 #endif

@@ -10,7 +10,6 @@
 typedef struct glmq_report_row {
     glmq_difference d;
     char *from, *to;          /* encodings; "" where there is none                       */
-    int required_exact;       /* a plan promised it (glmq-convert --verify)              */
 } glmq_report_row;
 
 /* One line of the summary: tensors of one role that went from one encoding to another. */
@@ -32,7 +31,6 @@ typedef struct glmq_report {
     size_t role_count, role_capacity;
     double max_rmse_allowed;            /* negative: no threshold                        */
     uint64_t over;                      /* rows over the threshold                       */
-    uint64_t broken;                    /* rows that ought to be exact and are not       */
     int failed;                         /* out of memory while collecting                */
 } glmq_report; /* { .level, .source, .result, .max_rmse_allowed = -1 } is ready */
 
@@ -48,4 +46,7 @@ int glmq_report_passes(const glmq_report *r);
 int glmq_report_text(const glmq_report *r, int all, FILE *out);
 int glmq_report_json(const glmq_report *r, FILE *out);
 int glmq_report_html(const glmq_report *r, FILE *out);
+
+/* Writes a report file: a page, or JSON. */
+glmq_status glmq_report_save(const glmq_report *r, const char *path, int html, glmq_error *err);
 #endif

@@ -1,6 +1,6 @@
 /* Printing results: JSON that streams, tables that line up, sizes for people. */
-#ifndef GLMQ_CLI_PRINT_H
-#define GLMQ_CLI_PRINT_H
+#ifndef GLMQ_VERIFY_PRINT_H
+#define GLMQ_VERIFY_PRINT_H
 
 #include "base/text.h"
 #include <stddef.h>
@@ -17,7 +17,7 @@ typedef struct glmq_json_out {
     int depth;
     char closing[GLMQ_JSON_OUT_DEPTH];
     uint8_t filled[GLMQ_JSON_OUT_DEPTH]; /* this level has a member                      */
-    int after_key;
+    int flat;                        /* all on one line                                  */
 } glmq_json_out; /* { .file = stdout } is ready */
 
 /* Opens an object '{' or an array '['; `key` NULL inside arrays and at the top. */

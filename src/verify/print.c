@@ -36,7 +36,7 @@ static void before_value(glmq_json_out *j, const char *key)
     if (j->depth) {
         uint8_t *filled = &j->filled[j->depth - 1];
         if (*filled) glmq_text_add(&j->text, ",");
-        if (j->depth <= LINE_DEPTH)
+        if (j->depth <= LINE_DEPTH && !j->flat)
             glmq_text_add(&j->text, j->depth == 1 ? "\n " : "\n  ");
         else if (*filled)
             glmq_text_add(&j->text, " ");
@@ -65,7 +65,7 @@ void glmq_json_end(glmq_json_out *j)
 {
     if (!j->depth) return;
     j->depth--;
-    if (j->filled[j->depth] && j->depth < LINE_DEPTH)
+    if (j->filled[j->depth] && j->depth < LINE_DEPTH && !j->flat)
         glmq_text_add(&j->text, j->depth ? "\n " : "\n");
     glmq_text_add_n(&j->text, &j->closing[j->depth], 1);
 }
