@@ -192,16 +192,24 @@ static int travels(const char *name, const glmq_hf_config *config)
     return 1;
 }
 
+/* Names that a run needs for itself. */
+static int is_runs_own(const char *name)
+{
+    return strcmp(name, "journal") == 0 || strcmp(name, "lock") == 0;
+}
+
 static glmq_status carry_files(glmq_plan *p, const glmq_hf_config *config, glmq_error *err)
 {
     const glmq_source *src = p->graph->source;
     for (size_t i = 0; i < glmq_source_count(src); i++) {
         const char *name = glmq_source_name(src, i);
         if (!travels(name, config)) continue;
-        if (glmq_source_size(src, i) < side_file_max)
-            GLMQ_TRY(glmq_plan_add_copy(p, (uint32_t)i, name, err));
-        else
+        if (is_runs_own(name))
+            GLMQ_TRY(glmq_plan_drop(p, name, "a side file with a name of glmq's own", err));
+        else if (glmq_source_size(src, i) >= side_file_max)
             GLMQ_TRY(glmq_plan_drop(p, name, "a side file of 100 MB or more", err));
+        else
+            GLMQ_TRY(glmq_plan_add_copy(p, (uint32_t)i, name, err));
     }
     return GLMQ_OK;
 }

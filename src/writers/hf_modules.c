@@ -233,8 +233,9 @@ glmq_status glmq_hf_note_unlike(glmq_plan *p, glmq_error *err)
         if (!f || p->want[i].dropped) continue;
         for (size_t k = 1; k < f->count; k++) {
             const long other = partner(g, i, f->role[k]);
-            if (other < 0 || p->want[other].dropped || alike(&p->want[i], &p->want[other])) continue;
-            GLMQ_TRY(note_unlike(p, i, (size_t)other, err));
+            if (other < 0 || p->want[other].dropped) continue;
+            if (!alike(&p->want[i], &p->want[other]))
+                GLMQ_TRY(note_unlike(p, i, (size_t)other, err));
         }
     }
     return GLMQ_OK;
@@ -296,9 +297,11 @@ static glmq_status push_experts(glmq_plan *p, names *out, const glmq_hf_groups *
     for (size_t stop = i; i < end; i = stop) {
         size_t leaf = module_len(&x[i]);
         char tail[GLMQ_NAME_MAX];
-        for (in = 0; stop < end && x[stop].role == x[i].role; stop++) in += groups->of[stop] == group;
+        for (in = 0; stop < end && x[stop].role == x[i].role; stop++)
+            in += groups->of[stop] == group;
         while (leaf && x[i].name[leaf - 1] != '.') leaf--;
-        snprintf(tail, sizeof tail, "\\.\\d+\\.%.*s", (int)(module_len(&x[i]) - leaf), x[i].name + leaf);
+        snprintf(tail, sizeof tail, "\\.\\d+\\.%.*s", (int)(module_len(&x[i]) - leaf),
+                 x[i].name + leaf);
         if (in == stop - i) {
             GLMQ_TRY(push_pattern(p, out, x[i].name, experts_len(&x[i]), tail, err));
             continue;
@@ -323,7 +326,8 @@ glmq_status glmq_hf_patterns(glmq_plan *p, const glmq_hf_groups *groups, int32_t
             continue;
         }
         if (groups->of[i] == group) {
-            GLMQ_TRY(push_pattern(p, &out, g->tensors[i].name, module_len(&g->tensors[i]), "", err));
+            const glmq_tensor *x = &g->tensors[i];
+            GLMQ_TRY(push_pattern(p, &out, x->name, module_len(x), "", err));
             GLMQ_TRY(push_fused(p, &out, groups, i, err));
         }
         i++;

@@ -177,7 +177,7 @@ static void follow_source(const glmq_int_format *f, const glmq_target *t, const 
         stay(want, x, "stored in two halves, one of them transposed: F32 holds both exactly");
         return;
     }
-    if (!int_params(&x->part[0].enc, &e) && !keep) want->reason = "not integers with a scale per group";
+    if (!int_params(&x->part[0].enc, &e)) want->reason = "not integers with a scale per group";
     if (!keep && t->given & 1u << GIVEN_BITS) e.bits = t->enc.bits;
     if (!keep && t->given & 1u << GIVEN_ZERO) e.zero_kind = t->enc.zero_kind;
     if (!keep && t->given & 1u << GIVEN_GROUP) {
@@ -246,8 +246,8 @@ static glmq_status fit_one(const glmq_int_format *f, const glmq_target *t, const
     if (e->codec != t->enc.codec) {
         glmq_encoding_print(e, text, sizeof text);
         if (dtype == GLMQ_DT_NONE || !glmq_dtype_info_of(dtype)->st_name)
-            return glmq_fail(err, GLMQ_E_UNSUPPORTED, "%s: a %s checkpoint cannot store %s", x->name,
-                             f->name, text);
+            return glmq_fail(err, GLMQ_E_UNSUPPORTED, "%s: a %s checkpoint cannot store %s",
+                             x->name, f->name, text);
         return GLMQ_OK;
     }
     if (!quantizable(x))

@@ -8,29 +8,13 @@
 #include "writers/layout.h"
 #include "writers/writer.h"
 
-static glmq_status target_of(glmq_target *t, glmq_dtype dtype, const char *options, glmq_error *err)
+static glmq_status plain_target(glmq_target *t, const char *options, glmq_error *err)
 {
     if (options && *options)
-        return glmq_fail(err, GLMQ_E_ARG, "%s takes no options, \"%s\" given",
-                         glmq_dtype_name(dtype), options);
-    t->enc = glmq_encoding_of_dtype(dtype);
+        return glmq_fail(err, GLMQ_E_ARG, "%s takes no options, \"%s\" given", t->writer->name,
+                         options);
     t->file_type = -1;
-    return GLMQ_OK;
-}
-
-static glmq_status bf16_target(glmq_target *t, const char *options, glmq_error *err)
-{
-    return target_of(t, GLMQ_DT_BF16, options, err);
-}
-
-static glmq_status f16_target(glmq_target *t, const char *options, glmq_error *err)
-{
-    return target_of(t, GLMQ_DT_F16, options, err);
-}
-
-static glmq_status f32_target(glmq_target *t, const char *options, glmq_error *err)
-{
-    return target_of(t, GLMQ_DT_F32, options, err);
+    return glmq_encoding_parse(t->writer->name, &t->enc, err);
 }
 
 static glmq_status plain_choose(const glmq_target *t, const glmq_graph *g,
@@ -81,7 +65,7 @@ static glmq_status plain_plan(glmq_plan *p, glmq_error *err)
         .name = #word,                                      \
         .about = text,                                      \
         .options = "",                                      \
-        .target = word##_target,                            \
+        .target = plain_target,                            \
         .choose = plain_choose,                             \
         .fit = plain_fit,                                   \
         .plan = plain_plan,                                 \

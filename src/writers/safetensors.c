@@ -141,7 +141,8 @@ static void add_entry(glmq_text *head, const glmq_plan_array *a, uint64_t begin)
     glmq_text_printf(head, ":{\"dtype\":\"%s\",\"shape\":[", glmq_dtype_info_of(a->dtype)->st_name);
     for (int d = 0; d < a->rank; d++)
         glmq_text_printf(head, "%s%" PRIu64, d ? "," : "", a->dims[d]);
-    glmq_text_printf(head, "],\"data_offsets\":[%" PRIu64 ",%" PRIu64 "]}", begin, begin + a->bytes);
+    glmq_text_printf(head, "],\"data_offsets\":[%" PRIu64 ",%" PRIu64 "]}", begin,
+                     begin + a->bytes);
 }
 
 /* Writes the header of `count` arrays that lie in `file` into the plan and sets their

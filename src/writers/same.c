@@ -33,7 +33,7 @@ static int from_gguf(const glmq_graph *g)
 static glmq_status same_choose(const glmq_target *t, const glmq_graph *g, const glmq_tensor *tensor,
                                glmq_want *want, glmq_error *err)
 {
-    (void)t, (void)g, (void)err;
+    if (from_gguf(g)) return glmq_writer_gguf.choose(t, g, tensor, want, err);
     if (want->kind != WANT_ENC)
         want->enc = glmq_tensor_quantized(tensor) ? tensor->part[0].enc : glmq_tensor_plain(tensor);
     return GLMQ_OK;
@@ -112,9 +112,20 @@ static glmq_status plan_changed(glmq_plan *p, glmq_error *err)
     return glmq_hf_plan_side_files(p, &(glmq_hf_config){ .quant = HF_QUANT_NONE }, err);
 }
 
+/* kv_b stays split or whole. */
+static void keep_mla(glmq_plan *p)
+{
+    for (size_t i = 0; i < p->graph->count; i++)
+        if (p->graph->tensors[i].role == GLMQ_ROLE_ATTN_KV_B)
+            p->options.mla = p->graph->tensors[i].parts > 1 ? GLMQ_MLA_SPLIT : GLMQ_MLA_FUSED;
+}
+
 static glmq_status same_plan(glmq_plan *p, glmq_error *err)
 {
-    if (from_gguf(p->graph)) return glmq_writer_gguf.plan(p, err);
+    if (from_gguf(p->graph)) {
+        keep_mla(p);
+        return glmq_writer_gguf.plan(p, err);
+    }
     if (changed(p)) return plan_changed(p, err);
     GLMQ_TRY(glmq_hf_plan_tensors(p, 1, err));
     GLMQ_TRY(layout_as_source(p, err));
