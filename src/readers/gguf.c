@@ -131,7 +131,7 @@ static glmq_status take_string(header *h, const char *what, piece *out, glmq_err
 {
     uint64_t len = 0;
     GLMQ_TRY(take_u64(h, what, &len, err));
-    if (len > STRING_MAX)
+    if (len > STRING_MAX && in_range(h->at, len, h->size))
         return glmq_fail(err, GLMQ_E_LIMIT, "%s: length %" PRIu64 ", at most %" PRIu64, what, len,
                          STRING_MAX);
     GLMQ_TRY(need(h, len, what, err));
@@ -144,20 +144,20 @@ static glmq_status take_string(header *h, const char *what, piece *out, glmq_err
 
 static glmq_status take_items(header *h, const glmq_gguf_value *v, glmq_error *err)
 {
-    uint64_t bytes = 0;
+    const uint64_t each = v->item == GGUF_STRING ? 8 : glmq_gguf_type_bytes(v->item);
     piece s;
+    if (v->count > (h->size - h->at) / each)
+        return glmq_fail(err, GLMQ_E_FORMAT,
+                         "array of %" PRIu64 " %ss at %" PRIu64 ", the file ends at %" PRIu64,
+                         v->count, glmq_gguf_type_name(v->item), h->at, h->size);
+    if (v->count > ITEMS_MAX)
+        return glmq_fail(err, GLMQ_E_LIMIT, "array of %" PRIu64 " elements, at most %" PRIu64,
+                         v->count, ITEMS_MAX);
     if (v->item != GGUF_STRING) {
-        if (mul_u64(v->count, glmq_gguf_type_bytes(v->item), &bytes))
-            return glmq_fail(err, GLMQ_E_FORMAT, "array of %" PRIu64 " elements overflows",
-                             v->count);
-        GLMQ_TRY(need(h, bytes, "array", err));
-        h->at += bytes;
+        GLMQ_TRY(need(h, v->count * each, "array", err));
+        h->at += v->count * each;
         return GLMQ_OK;
     }
-    if (v->count > (h->size - h->at) / 8)
-        return glmq_fail(err, GLMQ_E_FORMAT,
-                         "array of %" PRIu64 " strings at %" PRIu64 ", the file ends at %" PRIu64,
-                         v->count, h->at, h->size);
     for (uint64_t i = 0; i < v->count; i++)
         GLMQ_TRY(take_string(h, "string of an array", &s, err));
     return GLMQ_OK;
@@ -171,9 +171,6 @@ static glmq_status take_array_head(header *h, glmq_gguf_value *v, glmq_error *er
     if (v->item >= GGUF_TYPES)
         return glmq_fail(err, GLMQ_E_FORMAT, "element type %" PRIu32 ", known are 0 to %d", v->item,
                          GGUF_TYPES - 1);
-    if (v->count > ITEMS_MAX)
-        return glmq_fail(err, GLMQ_E_LIMIT, "array of %" PRIu64 " elements, at most %" PRIu64,
-                         v->count, ITEMS_MAX);
     return GLMQ_OK;
 }
 

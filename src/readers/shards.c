@@ -113,14 +113,14 @@ static glmq_status name_file(shards *s, const char *name, uint64_t *number, glmq
 
 static glmq_status map_names(shards *s, glmq_error *err)
 {
-    const char *last = "";
+    const char *last = NULL;
     uint64_t number = 0;
     for (const cJSON *m = s->map->child; m; m = m->next) {
         const char *file = cJSON_GetStringValue(m);
         if (!file)
             return glmq_fail(err, GLMQ_E_FORMAT, "%s: the file of %.200s is no string", index_name,
                              m->string);
-        if (strcmp(file, last)) GLMQ_TRY(name_file(s, file, &number, err));
+        if (!last || strcmp(file, last)) GLMQ_TRY(name_file(s, file, &number, err));
         last = file;
         if (glmq_strmap_add(&s->home, m->string, strlen(m->string), number, NULL) < 0)
             return no_memory(err);
