@@ -3,6 +3,7 @@
 #include "codecs/gptq.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "glmq/glmq.h"
 #include "writers/hf.h"
 #include "writers/int_target.h"
 #include "writers/layout.h"
@@ -99,6 +100,19 @@ static void look(const glmq_plan *p, const glmq_hf_groups *groups, int *desc_act
     }
 }
 
+/* GPTQModel loads asymmetric v1 zeros only from writers that it knows to subtract on the
+ * packed word, which is what the codec does: the second entry says so. */
+static void add_meta(glmq_text *t, const char *indent, const glmq_hf_groups *groups)
+{
+    for (size_t k = 0; k < groups->count; k++) {
+        const glmq_encoding *e = &groups->encoding[k];
+        if (e->zero_kind == GLMQ_ZERO_MID || e->variant != GPTQ_V1) continue;
+        glmq_text_printf(t, "%s  \"meta\": {\"quantizer\": [\"glmq:" GLMQ_VERSION
+                         "\", \"gptqmodel:0.9.0\"]},\n", indent);
+        return;
+    }
+}
+
 static glmq_status config_text(glmq_text *t, const char *indent, glmq_plan *p,
                                const glmq_hf_groups *groups, glmq_error *err)
 {
@@ -111,8 +125,9 @@ static glmq_status config_text(glmq_text *t, const char *indent, glmq_plan *p,
     GLMQ_TRY(add_dynamic(t, indent, p, groups, base, err));
     glmq_text_printf(t, ",\n%s  ", indent);
     add_group_size(t, base);
-    glmq_text_printf(t, ",\n%s  \"lm_head\": %s,\n%s  \"pack_dtype\": \"int32\",\n", indent,
-                     lm_head ? "true" : "false", indent);
+    glmq_text_printf(t, ",\n%s  \"lm_head\": %s,\n", indent, lm_head ? "true" : "false");
+    add_meta(t, indent, groups);
+    glmq_text_printf(t, "%s  \"pack_dtype\": \"int32\",\n", indent);
     glmq_text_printf(t, "%s  \"quant_method\": \"gptq\",\n%s  \"sym\": %s\n%s}", indent, indent,
                      sym_word(base), indent);
     return t->failed ? glmq_fail(err, GLMQ_E_NOMEM, "quantization_config") : GLMQ_OK;
