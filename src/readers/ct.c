@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/safe.h"
 #include "codecs/ctpack.h"
+#include "perm.h"
 #include "reader.h"
 #include <stdio.h>
 #include <string.h>
@@ -407,7 +408,8 @@ static glmq_status add_integers(job *j, const glmq_module *m, const glmq_array *
         e.bits = (uint8_t)j->schemes[0].bits; /* fewer bits, a byte each all the same */
     GLMQ_TRY(measure_groups(m, rows, cols, &e, err));
     GLMQ_TRY(measure_zeros(m, &e, err));
-    e.act_order = m->slot[GLMQ_SLOT_PERM] != NULL;
+    GLMQ_TRY(glmq_perm_ordered(j->cat, m->slot[GLMQ_SLOT_PERM], cols, e.group, &e.act_order,
+                               err));
     GLMQ_TRY(compare(j, m, &e, cols, err));
     whole.slot[GLMQ_SLOT_CODES] = codes;
     skip_short_shape(j, &whole);
