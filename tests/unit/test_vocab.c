@@ -208,7 +208,7 @@ static void put_tokens(glmq_gguf_kv *kv, uint64_t n)
 {
     glmq_gguf_put_string(kv, "tokenizer.ggml.model", "gpt2", 4);
     glmq_gguf_put_array(kv, "tokenizer.ggml.tokens", GGUF_STRING, n);
-    for (uint64_t i = 0; i < n; i++) glmq_gguf_add_string(kv, "abcdefgh" + i, 1);
+    for (uint64_t i = 0; i < n; i++) glmq_gguf_add_string(kv, &"abcdefgh"[i], 1);
     glmq_gguf_put_array(kv, "tokenizer.ggml.merges", GGUF_STRING, 0);
 }
 
