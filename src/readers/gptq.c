@@ -317,7 +317,7 @@ static glmq_status add_module(void *user, const glmq_module *m, glmq_error *err)
 {
     job *j = user;
     glmq_encoding e = { .codec = &glmq_codec_gptq, .group_rows = 1, .variant = j->p.variant };
-    uint64_t bits, cols;
+    uint64_t bits = 0, cols = 0;
 
     if (!m->quantized) return glmq_hf_add_plain(j->g, j->cat, m->plain, err);
     GLMQ_TRY(check_ranks(m, err));
