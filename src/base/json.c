@@ -15,8 +15,8 @@
 #include <string.h>
 
 enum {
-    NUMBER_MAX = 63,   /* cJSON reads no more characters of a number */
-    FEW_KEYS = 16,     /* compared one by one; more go into a map    */
+    NUMBER_MAX = 63,    /* cJSON reads no more characters of a number */
+    FEW_KEYS = 16,      /* compared one by one; more go into a map    */
     NOT_WHOLE = 1 << 12 /* a bit of cJSON's `type` that cJSON does not use */
 };
 
@@ -39,8 +39,8 @@ typedef struct scan {
     int depth;
     key *keys;
     size_t key_count, key_cap;
-    glmq_arena unescaped;   /* keys that were written with escapes           */
-    size_t *odd;            /* ordinals of the numbers that are not whole    */
+    glmq_arena unescaped; /* keys that were written with escapes           */
+    size_t *odd;          /* ordinals of the numbers that are not whole    */
     size_t odd_count, odd_cap, numbers;
 } scan;
 
@@ -376,8 +376,17 @@ static glmq_status scan_value(scan *s, int *inside)
     case '[':
         *inside = 1;
         return open_level(s, *s->p == '{');
-    case '-': case '0': case '1': case '2': case '3': case '4':
-    case '5': case '6': case '7': case '8': case '9':
+    case '-':
+    case '0':
+    case '1':
+    case '2':
+    case '3':
+    case '4':
+    case '5':
+    case '6':
+    case '7':
+    case '8':
+    case '9':
         return scan_number(s);
     default:
         return scan_word(s);
@@ -668,7 +677,8 @@ glmq_status glmq_json_splice(glmq_text *text, const char *key_name, const char *
         return glmq_fail(err, GLMQ_E_FORMAT, "json: \"%s\" set in a text that is no object",
                          key_name);
     if (glmq_json_find(text->data, text->len, key_name, &m)) {
-        const glmq_text put = { .data = (char *)(uintptr_t)value, .len = value ? strlen(value) : 0 };
+        const glmq_text put = { .data = (char *)(uintptr_t)value,
+                                .len = value ? strlen(value) : 0 };
         if (value) return replace(text, m.value_begin, m.value_end, &put, err);
         return remove_member(text, &m, err);
     }

@@ -84,12 +84,13 @@ static int is_full(int sys)
     return sys == ENOSPC || sys == EDQUOT;
 }
 
-static glmq_status fail_write(glmq_error *err, int sys, const char *path, uint64_t off, uint64_t len)
+static glmq_status fail_write(glmq_error *err, int sys, const char *path, uint64_t off,
+                              uint64_t len)
 {
     glmq_status st;
     if (!is_full(sys))
-        return glmq_fail_sys(err, sys, "%s: cannot write %" PRIu64 " bytes at offset %" PRIu64, path,
-                             len, off);
+        return glmq_fail_sys(err, sys, "%s: cannot write %" PRIu64 " bytes at offset %" PRIu64,
+                             path, len, off);
     st = glmq_fail(err, GLMQ_E_IO, "%s: no space left for %" PRIu64 " bytes at offset %" PRIu64,
                    path, len, off);
     if (err) err->sys = sys;
@@ -100,8 +101,9 @@ static glmq_status fail_write(glmq_error *err, int sys, const char *path, uint64
 
 static glmq_status no_room(glmq_error *err, const char *path, uint64_t bytes, uint64_t free_bytes)
 {
-    glmq_status st = glmq_fail(err, GLMQ_E_IO, "%s: no space left: needs %" PRIu64
-                               " bytes, %" PRIu64 " are free", path, bytes, free_bytes);
+    glmq_status st = glmq_fail(err, GLMQ_E_IO,
+                               "%s: no space left: needs %" PRIu64 " bytes, %" PRIu64 " are free",
+                               path, bytes, free_bytes);
     if (err) err->sys = ENOSPC;
     return st;
 }
@@ -187,7 +189,8 @@ glmq_status glmq_out_read(glmq_out *f, uint64_t off, void *data, size_t len, glm
         const ssize_t n = faulty(EIO) ? -1 : pread(f->fd, p, some, (off_t)off);
         if (n < 0 && errno == EINTR) continue;
         if (n < 0)
-            return glmq_fail_sys(err, errno, "%s: cannot read back at offset %" PRIu64, f->path, off);
+            return glmq_fail_sys(err, errno, "%s: cannot read back at offset %" PRIu64, f->path,
+                                 off);
         if (n == 0)
             return glmq_fail(err, GLMQ_E_IO, "%s: ends at offset %" PRIu64 ", %zu bytes short",
                              f->path, off, len);
@@ -294,7 +297,8 @@ static glmq_status remove_entry(int dir, const char *name, int depth, glmq_error
     if (fd < 0) return glmq_fail_sys(err, errno, "%s: cannot open", name);
     st = remove_inside(fd, depth + 1, err);
     if (st) return glmq_within(err, st, "%s", name);
-    if (unlinkat(dir, name, AT_REMOVEDIR)) return glmq_fail_sys(err, errno, "%s: cannot remove", name);
+    if (unlinkat(dir, name, AT_REMOVEDIR))
+        return glmq_fail_sys(err, errno, "%s: cannot remove", name);
     return GLMQ_OK;
 }
 
@@ -326,6 +330,15 @@ static glmq_status remove_inside(int fd, int depth, glmq_error *err)
 glmq_status glmq_out_remove_tree(const char *path, glmq_error *err)
 {
     return remove_entry(AT_FDCWD, path, 0, err);
+}
+
+glmq_status glmq_out_link(const char *from, const char *to, glmq_error *err)
+{
+    if (!faulty(EIO) && link(from, to) == 0) return GLMQ_OK;
+    if (errno == EXDEV || errno == EPERM || errno == EMLINK || errno == EOPNOTSUPP ||
+        errno == EACCES)
+        return glmq_fail(err, GLMQ_E_UNSUPPORTED, "%s: cannot be linked to %s", from, to);
+    return glmq_fail_sys(err, errno, "%s: cannot be linked to %s", from, to);
 }
 
 int glmq_out_exists(const char *path)

@@ -27,6 +27,9 @@ glmq_status glmq_out_sync_dir(const char *path, glmq_error *err);
 glmq_status glmq_out_rename(const char *from, const char *to, glmq_error *err);
 /* Removes a folder and the plain files and folders in it; follows no links. */
 glmq_status glmq_out_remove_tree(const char *path, glmq_error *err);
+/* A second name for the same file; GLMQ_E_UNSUPPORTED where the two cannot be one (another
+ * device, a file system without links, links not allowed to us). */
+glmq_status glmq_out_link(const char *from, const char *to, glmq_error *err);
 int glmq_out_exists(const char *path);                              /* any kind, links not followed */
 /* Bytes free for us on the file system that would hold `path` (which need not exist). */
 glmq_status glmq_out_space(const char *path, uint64_t *bytes, glmq_error *err);

@@ -23,17 +23,17 @@
 #include <unistd.h>
 
 enum {
-    OPEN_MAX_FILES = 1024,     /* file descriptors that a source holds at most   */
-    READ_MAX = 1 << 30,        /* bytes in one pread: Linux stops short of 2 GiB */
+    OPEN_MAX_FILES = 1024, /* file descriptors that a source holds at most   */
+    READ_MAX = 1 << 30,    /* bytes in one pread: Linux stops short of 2 GiB */
 };
 
 typedef struct file {
     const char *name;
     uint64_t size;
     int64_t stamp;
-    int fd;         /* -1: not open                              */
-    int users;      /* reads under way on fd                     */
-    uint64_t used;  /* the clock at its last use                 */
+    int fd;        /* -1: not open                              */
+    int users;     /* reads under way on fd                     */
+    uint64_t used; /* the clock at its last use                 */
 } file;
 
 struct glmq_source {
@@ -128,7 +128,8 @@ static glmq_status list_folder(glmq_source *s, const char *part, glmq_error *err
     glmq_status st = GLMQ_OK;
     struct dirent *entry;
     DIR *dir;
-    int fd = glmq_fault() ? (errno = EMFILE, -1) : openat(s->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = glmq_fault() ? (errno = EMFILE, -1)
+                          : openat(s->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
     if (fd < 0) return glmq_fail_sys(err, errno, "cannot list the folder");
     dir = fdopendir(fd);
@@ -293,11 +294,14 @@ static glmq_status same_as_before(const file *f, const struct stat *st, glmq_err
     if (!S_ISREG(st->st_mode))
         return glmq_fail(err, GLMQ_E_IO, "%s: no longer a regular file", f->name);
     if ((uint64_t)st->st_size != f->size)
-        return glmq_fail(err, GLMQ_E_IO, "%s: changed since it was opened: %" PRIu64
-                         " bytes, was %" PRIu64, f->name, (uint64_t)st->st_size, f->size);
+        return glmq_fail(err, GLMQ_E_IO,
+                         "%s: changed since it was opened: %" PRIu64 " bytes, was %" PRIu64,
+                         f->name, (uint64_t)st->st_size, f->size);
     if (stamp_of(st) != f->stamp)
-        return glmq_fail(err, GLMQ_E_IO, "%s: changed since it was opened: modified at %" PRId64
-                         " ns, was %" PRId64, f->name, stamp_of(st), f->stamp);
+        return glmq_fail(err, GLMQ_E_IO,
+                         "%s: changed since it was opened: modified at %" PRId64
+                         " ns, was %" PRId64,
+                         f->name, stamp_of(st), f->stamp);
     return GLMQ_OK;
 }
 
@@ -327,7 +331,8 @@ static glmq_status open_fd(glmq_source *s, file *f, glmq_error *err)
     fd = glmq_fault() ? (errno = EIO, -1)
                       : openat(s->dir, f->name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) return glmq_fail_sys(err, errno, "%s: cannot open", f->name);
-    status = fstat(fd, &st) ? glmq_fail_sys(err, errno, "%s", f->name) : same_as_before(f, &st, err);
+    status =
+        fstat(fd, &st) ? glmq_fail_sys(err, errno, "%s", f->name) : same_as_before(f, &st, err);
     if (status) {
         close(fd);
         return status;
@@ -371,10 +376,13 @@ static glmq_status read_all(int fd, const file *f, uint64_t off, uint8_t *dst, s
         const size_t want = len < READ_MAX ? len : READ_MAX;
         const ssize_t n = glmq_fault() ? (errno = EIO, -1) : pread(fd, dst, want, (off_t)off);
         if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return glmq_fail_sys(err, errno, "%s: cannot read at offset %" PRIu64, f->name, off);
+        if (n < 0)
+            return glmq_fail_sys(err, errno, "%s: cannot read at offset %" PRIu64, f->name, off);
         if (n == 0)
-            return glmq_fail(err, GLMQ_E_IO, "%s: ends at offset %" PRIu64 ", was %" PRIu64
-                             " bytes when it was opened", f->name, off, f->size);
+            return glmq_fail(err, GLMQ_E_IO,
+                             "%s: ends at offset %" PRIu64 ", was %" PRIu64
+                             " bytes when it was opened",
+                             f->name, off, f->size);
         off += (uint64_t)n;
         dst += n;
         len -= (size_t)n;
@@ -391,8 +399,9 @@ glmq_status glmq_source_read(const glmq_source *src, size_t i, uint64_t off, voi
     int fd;
 
     if (!in_range(off, len, f->size))
-        return glmq_fail(err, GLMQ_E_FORMAT, "%s: %zu bytes at offset %" PRIu64 ", file has %" PRIu64,
-                         f->name, len, off, f->size);
+        return glmq_fail(err, GLMQ_E_FORMAT,
+                         "%s: %zu bytes at offset %" PRIu64 ", file has %" PRIu64, f->name, len,
+                         off, f->size);
     if (!len) return GLMQ_OK;
     GLMQ_TRY(take_fd(s, f, &fd, err));
     st = read_all(fd, f, off, dst, len, err);

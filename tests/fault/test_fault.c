@@ -12,10 +12,11 @@
 
 static char folder[256], sample[1024];
 
-static const char json[] =
-    "{\"__metadata__\":{\"format\":\"pt\"},\"a\":{\"dtype\":\"BF16\",\"shape\":[2,2],\"data_offsets\":[0,8]},"
-    "\"k1\":1,\"k2\":2.5,\"k3\":3,\"k4\":4,\"k5\":5,\"k6\":6,\"k7\":7,\"k8\":8,\"k9\":9,\"k10\":1,\"k11\":1,"
-    "\"k12\":1,\"k13\":1,\"k14\":1,\"k15\":1,\"k16\":1,\"\\u0041\":1}";
+static const char json[] = "{\"__metadata__\":{\"format\":\"pt\"},\"a\":{\"dtype\":\"BF16\","
+                           "\"shape\":[2,2],\"data_offsets\":[0,8]},"
+                           "\"k1\":1,\"k2\":2.5,\"k3\":3,\"k4\":4,\"k5\":5,\"k6\":6,\"k7\":7,"
+                           "\"k8\":8,\"k9\":9,\"k10\":1,\"k11\":1,"
+                           "\"k12\":1,\"k13\":1,\"k14\":1,\"k15\":1,\"k16\":1,\"\\u0041\":1}";
 
 /* ---- what is made to fail ---- */
 
@@ -183,7 +184,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parsing_json_survives_every_failure),
-        cmocka_unit_test_setup_teardown(parsing_json_survives_every_failure, count_cjson, uncount_cjson),
+        cmocka_unit_test_setup_teardown(parsing_json_survives_every_failure, count_cjson,
+                                        uncount_cjson),
         cmocka_unit_test(splicing_json_survives_every_failure),
         cmocka_unit_test(reading_a_source_survives_every_failure),
         cmocka_unit_test(writing_an_output_survives_every_failure),

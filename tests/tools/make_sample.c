@@ -17,7 +17,9 @@
 
 const char *const arch_types[ARCHS] = { "glm4_moe", "glm4_moe_lite", "glm_moe_dsa" };
 const char *const arch_classes[ARCHS] = {
-    "Glm4MoeForCausalLM", "Glm4MoeLiteForCausalLM", "GlmMoeDsaForCausalLM",
+    "Glm4MoeForCausalLM",
+    "Glm4MoeLiteForCausalLM",
+    "GlmMoeDsaForCausalLM",
 };
 
 enum { FILL_RANDOM, FILL_REPEAT, FILL_SPARSE, FILLS };
@@ -132,7 +134,8 @@ static void add_mla(const model *m, int l)
         add_bias(m->hidden, "self_attn.o_proj.bias", l);
     }
     if (!has_indexer(m, l)) return;
-    add(m->index_heads * m->index_dim, m->q_lora, "model.layers.%d.self_attn.indexer.wq_b.weight", l);
+    add(m->index_heads * m->index_dim, m->q_lora, "model.layers.%d.self_attn.indexer.wq_b.weight",
+        l);
     add(m->index_dim, m->hidden, "model.layers.%d.self_attn.indexer.wk.weight", l);
     add(0, m->index_dim, "model.layers.%d.self_attn.indexer.k_norm.weight", l);
     add_bias(m->index_dim, "self_attn.indexer.k_norm.bias", l);
@@ -282,7 +285,8 @@ static void shard_name(const model *m, uint64_t shard, char *name, size_t cap)
     if (m->shards == 1)
         snprintf(name, cap, "model.safetensors");
     else
-        snprintf(name, cap, "model-%05" PRIu64 "-of-%05" PRIu64 ".safetensors", shard + 1, m->shards);
+        snprintf(name, cap, "model-%05" PRIu64 "-of-%05" PRIu64 ".safetensors", shard + 1,
+                 m->shards);
 }
 
 static void write_header(const model *m, const tensor *t, size_t n, FILE *f)
@@ -322,7 +326,8 @@ static void write_shard(const model *m, uint64_t shard, tensor *t, size_t n)
     f = create(m, name);
     write_header(m, t, n, f);
     if (m->fill == FILL_SPARSE) {
-        if (fseeko(f, (off_t)off - 1, SEEK_CUR) || fputc(0, f)) die("cannot write: %s", strerror(errno));
+        if (fseeko(f, (off_t)off - 1, SEEK_CUR) || fputc(0, f))
+            die("cannot write: %s", strerror(errno));
     } else {
         for (size_t i = 0; i < n; i++) write_values(m, &t[i], f);
     }
@@ -337,9 +342,13 @@ static void write_shards(const model *m)
     char name[64];
     FILE *index = m->shards > 1 ? create(m, "model.safetensors.index.json") : NULL;
 
-    for (size_t i = 0; i < tensor_count; i++) total += elements(&tensors[i]) * width_of(m, &tensors[i]);
+    for (size_t i = 0; i < tensor_count; i++)
+        total += elements(&tensors[i]) * width_of(m, &tensors[i]);
     if (m->shards > tensor_count) die("more shards than tensors (%zu)", tensor_count);
-    if (index) fprintf(index, "{\n  \"metadata\": {\n    \"total_size\": %" PRIu64 "\n  },\n  \"weight_map\": {", total);
+    if (index)
+        fprintf(index,
+                "{\n  \"metadata\": {\n    \"total_size\": %" PRIu64 "\n  },\n  \"weight_map\": {",
+                total);
     for (uint64_t s = 0; s < m->shards; s++) {
         size_t end = first;
         const size_t reserved = (size_t)(m->shards - 1 - s);
@@ -347,7 +356,8 @@ static void write_shards(const model *m)
             done += elements(&tensors[end]) * width_of(m, &tensors[end]);
             end++;
         } while (end < tensor_count - reserved &&
-                 (s + 1 == m->shards || (double)done < (double)total * (double)(s + 1) / (double)m->shards));
+                 (s + 1 == m->shards ||
+                  (double)done < (double)total * (double)(s + 1) / (double)m->shards));
         write_shard(m, s, tensors + first, end - first);
         shard_name(m, s, name, sizeof name);
         for (size_t i = first; index && i < end; i++)
@@ -366,7 +376,8 @@ static void write_config(const model *m)
     FILE *f = create(m, "config.json");
     const unsigned first = special_first();
     fprintf(f, "{\n  \"architectures\": [\n    \"%s\"\n  ],\n", arch_classes[m->arch]);
-    fprintf(f, "  \"attention_bias\": %s,\n  \"attention_dropout\": 0.0,\n", m->bias ? "true" : "false");
+    fprintf(f, "  \"attention_bias\": %s,\n  \"attention_dropout\": 0.0,\n",
+            m->bias ? "true" : "false");
     fprintf(f, "  \"pad_token_id\": %u,\n", first);
     fprintf(f, "  \"eos_token_id\": [\n    %u,\n    %u,\n    %u\n  ],\n", first,
             special_id("<|user|>"), special_id("<|observation|>"));
@@ -383,10 +394,12 @@ static void write_config(const model *m)
     fprintf(f, "  \"n_routed_experts\": %" PRIu64 ",\n", m->experts);
     fputs("  \"n_shared_experts\": 1,\n", f);
     fprintf(f, "  \"routed_scaling_factor\": %s,\n", m->arch == GLM4_MOE_LITE ? "1.8" : "2.5");
-    fprintf(f, "  \"num_experts_per_tok\": %" PRIu64 ",\n", m->experts < 2 ? m->experts : (uint64_t)2);
+    fprintf(f, "  \"num_experts_per_tok\": %" PRIu64 ",\n",
+            m->experts < 2 ? m->experts : (uint64_t)2);
     fprintf(f, "  \"first_k_dense_replace\": %" PRIu64 ",\n", m->dense_layers);
     fprintf(f, "  \"num_hidden_layers\": %" PRIu64 ",\n", m->layers);
-    fprintf(f, "  \"num_key_value_heads\": %" PRIu64 ",\n", m->arch == GLM4_MOE ? m->kv_heads : m->heads);
+    fprintf(f, "  \"num_key_value_heads\": %" PRIu64 ",\n",
+            m->arch == GLM4_MOE ? m->kv_heads : m->heads);
     fputs("  \"rms_norm_eps\": 1e-05,\n", f);
     fprintf(f, "  \"num_nextn_predict_layers\": %" PRIu64 ",\n", m->mtp);
     fputs("  \"tie_word_embeddings\": false,\n", f);
@@ -398,23 +411,43 @@ static void write_config(const model *m)
 
 /* ---- options ---- */
 
-#define DEFAULTS                                                                        \
-    {                                                                                   \
-        .hidden = 64, .layers = 2, .dense_layers = 1, .mtp = 1, .experts = 4, .moe = 64, \
-        .dense = 128, .vocab = 352, .heads = 4, .kv_heads = 2, .head_dim = 32,          \
-        .q_lora = 64, .kv_lora = 32, .nope = 32, .rope = 16, .v_dim = 32,               \
-        .index_heads = 2, .index_dim = 32, .shards = 1, .seed = 1, .bias = 2            \
+#define DEFAULTS                                                                                   \
+    {                                                                                              \
+        .hidden = 64, .layers = 2, .dense_layers = 1, .mtp = 1, .experts = 4, .moe = 64,           \
+        .dense = 128, .vocab = 352, .heads = 4, .kv_heads = 2, .head_dim = 32, .q_lora = 64,       \
+        .kv_lora = 32, .nope = 32, .rope = 16, .v_dim = 32, .index_heads = 2, .index_dim = 32,     \
+        .shards = 1, .seed = 1, .bias = 2                                                          \
     }
 
-#define NUMBER(word, field) { word, offsetof(model, field) }
-static const struct number { const char *word; size_t at; } numbers[] = {
-    NUMBER("hidden", hidden), NUMBER("layers", layers), NUMBER("dense-layers", dense_layers),
-    NUMBER("mtp", mtp), NUMBER("experts", experts), NUMBER("moe", moe), NUMBER("dense", dense),
-    NUMBER("vocab", vocab), NUMBER("heads", heads), NUMBER("kv-heads", kv_heads),
-    NUMBER("head-dim", head_dim), NUMBER("q-lora", q_lora), NUMBER("kv-lora", kv_lora),
-    NUMBER("nope", nope), NUMBER("rope", rope), NUMBER("v-dim", v_dim),
-    NUMBER("index-heads", index_heads), NUMBER("index-dim", index_dim),
-    NUMBER("shards", shards), NUMBER("seed", seed), NUMBER("bias", bias),
+#define NUMBER(word, field)                                                                        \
+    {                                                                                              \
+        word, offsetof(model, field)                                                               \
+    }
+static const struct number {
+    const char *word;
+    size_t at;
+} numbers[] = {
+    NUMBER("hidden", hidden),
+    NUMBER("layers", layers),
+    NUMBER("dense-layers", dense_layers),
+    NUMBER("mtp", mtp),
+    NUMBER("experts", experts),
+    NUMBER("moe", moe),
+    NUMBER("dense", dense),
+    NUMBER("vocab", vocab),
+    NUMBER("heads", heads),
+    NUMBER("kv-heads", kv_heads),
+    NUMBER("head-dim", head_dim),
+    NUMBER("q-lora", q_lora),
+    NUMBER("kv-lora", kv_lora),
+    NUMBER("nope", nope),
+    NUMBER("rope", rope),
+    NUMBER("v-dim", v_dim),
+    NUMBER("index-heads", index_heads),
+    NUMBER("index-dim", index_dim),
+    NUMBER("shards", shards),
+    NUMBER("seed", seed),
+    NUMBER("bias", bias),
 };
 enum { NUMBERS = sizeof numbers / sizeof *numbers };
 
@@ -438,7 +471,8 @@ static void usage(void)
 {
     puts("usage: make_sample [--NAME VALUE]... OUT\n"
          "  --arch glm4_moe|glm4_moe_lite|glm_moe_dsa   --dtype bf16|f16|f32\n"
-         "  --fill random|repeat|sparse   (repeat: blocks of 256 Ki values; sparse: zeros, as holes)\n"
+         "  --fill random|repeat|sparse   (repeat: blocks of 256 Ki values; sparse: zeros, as "
+         "holes)\n"
          "  -n, --seed N; numbers:");
     for (int i = 0; i < NUMBERS; i++) printf("  --%s", numbers[i].word);
     putchar('\n');
@@ -483,7 +517,8 @@ static void check(model *m)
     for (int i = 0; i < NUMBERS; i++) {
         uint64_t v;
         memcpy(&v, (const char *)m + numbers[i].at, sizeof v);
-        if (numbers[i].at != offsetof(model, seed) && v > 1 << 24) die("--%s is too large", numbers[i].word);
+        if (numbers[i].at != offsetof(model, seed) && v > 1 << 24)
+            die("--%s is too large", numbers[i].word);
     }
     if (m->bias == 2) m->bias = m->arch == GLM4_MOE; /* as published */
     if (!m->hidden || !m->layers || !m->experts || !m->shards) die("sizes must not be 0");

@@ -45,7 +45,8 @@ static void arena_copies_and_prints_text(void **state)
     (void)state;
     assert_string_equal(glmq_arena_strndup(&a, "layers", 5), "layer");
     assert_string_equal(glmq_arena_strdup(&a, ""), "");
-    assert_string_equal(glmq_arena_printf(&a, "model.layers.%d.%s", 3, "mlp"), "model.layers.3.mlp");
+    assert_string_equal(glmq_arena_printf(&a, "model.layers.%d.%s", 3, "mlp"),
+                        "model.layers.3.mlp");
     glmq_arena_free(&a);
 }
 
@@ -168,11 +169,24 @@ static void an_escape_never_overruns_nor_cuts_a_character(void **state)
 
 static void utf8_is_judged_by_the_standard(void **state)
 {
-    static const struct { const char *s; int valid; } cases[] = {
-        { "plain ascii that is longer than eight", 1 }, { "\xc3\xa4", 1 }, { "\xe2\x82\xac", 1 },
-        { "\xf0\x9f\x98\x80", 1 }, { "\xf4\x8f\xbf\xbf", 1 }, { "\xc0\x80", 0 }, { "\xc1\xbf", 0 },
-        { "\xe0\x9f\xbf", 0 }, { "\xed\xa0\x80", 0 }, { "\xf0\x8f\xbf\xbf", 0 },
-        { "\xf4\x90\x80\x80", 0 }, { "\xf5\x80\x80\x80", 0 }, { "\x80", 0 }, { "\xe2\x82", 0 },
+    static const struct {
+        const char *s;
+        int valid;
+    } cases[] = {
+        { "plain ascii that is longer than eight", 1 },
+        { "\xc3\xa4", 1 },
+        { "\xe2\x82\xac", 1 },
+        { "\xf0\x9f\x98\x80", 1 },
+        { "\xf4\x8f\xbf\xbf", 1 },
+        { "\xc0\x80", 0 },
+        { "\xc1\xbf", 0 },
+        { "\xe0\x9f\xbf", 0 },
+        { "\xed\xa0\x80", 0 },
+        { "\xf0\x8f\xbf\xbf", 0 },
+        { "\xf4\x90\x80\x80", 0 },
+        { "\xf5\x80\x80\x80", 0 },
+        { "\x80", 0 },
+        { "\xe2\x82", 0 },
         { "12345678\xff", 0 },
     };
     (void)state;
@@ -261,7 +275,8 @@ static void every_status_has_a_name_of_its_own(void **state)
     (void)state;
     for (int i = GLMQ_OK; i <= GLMQ_E_CANCELLED; i++)
         for (int j = GLMQ_OK; j < i; j++)
-            assert_string_not_equal(glmq_status_name((glmq_status)i), glmq_status_name((glmq_status)j));
+            assert_string_not_equal(glmq_status_name((glmq_status)i),
+                                    glmq_status_name((glmq_status)j));
     assert_string_equal(glmq_status_name((glmq_status)99), "unknown");
     assert_string_equal(glmq_version(), GLMQ_VERSION);
 }
@@ -292,8 +307,10 @@ static void digests_are_xxh3_128_in_canonical_form(void **state)
 
 static void values_hash_alike_for_zeros_and_nans_of_any_kind(void **state)
 {
-    static const uint32_t written[] = { 0x3f800000, 0x80000000, 0xffc00001, 0x7f800001, 0xff800000, 0x80000001 };
-    static const uint32_t meant[] = { 0x3f800000, 0x00000000, 0x7fc00000, 0x7fc00000, 0xff800000, 0x80000001 };
+    static const uint32_t written[] = { 0x3f800000, 0x80000000, 0xffc00001,
+                                        0x7f800001, 0xff800000, 0x80000001 };
+    static const uint32_t meant[] = { 0x3f800000, 0x00000000, 0x7fc00000,
+                                      0x7fc00000, 0xff800000, 0x80000001 };
     float many[6 * 1000];
     uint32_t same[6 * 1000];
     glmq_hash *h = glmq_hash_new();
@@ -333,7 +350,8 @@ static void a_digest_survives_its_text(void **state)
 
 static void the_model_digest_sorts_its_lines(void **state)
 {
-    static const char lines[] = "a\t99aa06d3014798d86001c324468d497f\nb\t9791b5b8ed3e985ec5822d08f473eb78\n";
+    static const char lines[] =
+        "a\t99aa06d3014798d86001c324468d497f\nb\t9791b5b8ed3e985ec5822d08f473eb78\n";
     glmq_digest_entry e[2] = {
         { "b", "9791b5b8ed3e985ec5822d08f473eb78" },
         { "a", "99aa06d3014798d86001c324468d497f" },

@@ -172,7 +172,8 @@ static void a_file_that_changes_before_its_first_read_is_an_error(void **state)
     s = open_source(folder);
     assert_int_equal(utimensat(AT_FDCWD, in_folder("f"), old, 0), 0);
     assert_int_equal(glmq_source_read(s, 0, 0, buf, 4, &err), GLMQ_E_IO);
-    assert_non_null(strstr(err.msg, "f: changed since it was opened: modified at 1000000000000 ns"));
+    assert_non_null(
+        strstr(err.msg, "f: changed since it was opened: modified at 1000000000000 ns"));
     glmq_source_close(s);
 }
 

@@ -17,9 +17,23 @@ static glmq_status parse(const char *text, size_t len, glmq_error *err)
 static void good_documents_are_accepted(void **state)
 {
     static const char *const good[] = {
-        "{}", "[]", " \t\r\n{ } \n", "null", "true", "false", "0", "-0", "-1.5e+3", "1E5", "\"\"",
-        "{\"a\":[1,2,{\"b\":[]}],\"c\":{}}", "[[],[[]],{}]", "\"\\u00e4\\ud83d\\ude00\\n\\/\"",
-        "{\"a\":1,\"A\":2}", "[\"\xf0\x9f\x98\x80\", \"\x7f\"]", "[{\"a\":1},{\"a\":1}]",
+        "{}",
+        "[]",
+        " \t\r\n{ } \n",
+        "null",
+        "true",
+        "false",
+        "0",
+        "-0",
+        "-1.5e+3",
+        "1E5",
+        "\"\"",
+        "{\"a\":[1,2,{\"b\":[]}],\"c\":{}}",
+        "[[],[[]],{}]",
+        "\"\\u00e4\\ud83d\\ude00\\n\\/\"",
+        "{\"a\":1,\"A\":2}",
+        "[\"\xf0\x9f\x98\x80\", \"\x7f\"]",
+        "[{\"a\":1},{\"a\":1}]",
         "{\"a\":{\"a\":{\"a\":1}}}",
     };
     glmq_error err;
@@ -30,7 +44,9 @@ static void good_documents_are_accepted(void **state)
 
 static void bad_documents_are_refused_with_the_offset(void **state)
 {
-    static const struct { const char *text, *message; } bad[] = {
+    static const struct {
+        const char *text, *message;
+    } bad[] = {
         { "", "json: the text ends too early at offset 0" },
         { " ", "json: the text ends too early at offset 1" },
         { "\xef\xbb\xbf{}", "json: expected a value at offset 0" },
@@ -95,7 +111,8 @@ static void a_raw_zero_byte_is_refused_wherever_it_stands(void **state)
 
 static void every_cut_of_a_document_is_refused(void **state)
 {
-    static const char text[] = "{\"a\": [1.5e3, true, null, \"\\ud83d\\ude00\xc3\xa4\"], \"b\": {\"c\": false}}";
+    static const char text[] =
+        "{\"a\": [1.5e3, true, null, \"\\ud83d\\ude00\xc3\xa4\"], \"b\": {\"c\": false}}";
     (void)state;
     for (size_t len = 0; len < sizeof text - 1; len++) {
         char *exact = malloc(len ? len : 1); /* so that reading past it shows */
@@ -135,7 +152,8 @@ static void duplicates_are_found_in_big_objects_and_allowed_on_request(void **st
     glmq_text_add(&t, "\"k\\u0034711\":3}"); /* k4711 */
     assert_int_equal(parse(t.data, t.len, &err), GLMQ_E_FORMAT);
     assert_non_null(strstr(err.msg, "duplicate key \"k4711\""));
-    assert_int_equal(glmq_json_parse(&root, t.data, t.len, GLMQ_JSON_ALLOW_DUPLICATES, &err), GLMQ_OK);
+    assert_int_equal(glmq_json_parse(&root, t.data, t.len, GLMQ_JSON_ALLOW_DUPLICATES, &err),
+                     GLMQ_OK);
     cJSON_Delete(root);
     glmq_text_free(&t);
 }
@@ -154,14 +172,23 @@ static void a_number_of_a_hundred_thousand_digits_is_refused(void **state)
 
 static void whole_numbers_are_told_from_all_others(void **state)
 {
-    static const struct { const char *path; int whole; uint64_t value; } cases[] = {
-        { "a", 1, 0 }, { "b", 1, 9007199254740992 }, { "c", 0, 0 }, { "d", 0, 0 }, { "e", 0, 0 },
-        { "f", 0, 0 }, { "g", 0, 0 }, { "h", 0, 0 }, { "i", 1, 4294967296 }, { "j.k", 0, 0 },
-        { "j.l", 1, 7 }, { "m", 0, 0 }, { "n", 0, 0 }, { "absent", 0, 0 },
+    static const struct {
+        const char *path;
+        int whole;
+        uint64_t value;
+    } cases[] = {
+        { "a", 1, 0 },          { "b", 1, 9007199254740992 },
+        { "c", 0, 0 },          { "d", 0, 0 },
+        { "e", 0, 0 },          { "f", 0, 0 },
+        { "g", 0, 0 },          { "h", 0, 0 },
+        { "i", 1, 4294967296 }, { "j.k", 0, 0 },
+        { "j.l", 1, 7 },        { "m", 0, 0 },
+        { "n", 0, 0 },          { "absent", 0, 0 },
     };
     static const char text[] =
         "{\"a\":0,\"b\":9007199254740992,\"c\":9007199254740993,\"d\":1.0,\"e\":1e3,\"f\":-1,"
-        "\"g\":-0,\"h\":18446744073709551616,\"i\":4294967296,\"j\":{\"k\":[2.5],\"l\":7},\"m\":\"1\","
+        "\"g\":-0,\"h\":18446744073709551616,\"i\":4294967296,\"j\":{\"k\":[2.5],\"l\":7},\"m\":"
+        "\"1\","
         "\"n\":true}";
     cJSON *root;
     uint64_t v;
@@ -230,7 +257,8 @@ static void a_spliced_value_leaves_every_other_byte(void **state)
 static void a_new_member_comes_last_and_is_spaced_like_the_others(void **state)
 {
     (void)state;
-    splice("{\n  \"a\": 1,\n  \"b\": 2\n}\n", "c", "[3]", "{\n  \"a\": 1,\n  \"b\": 2,\n  \"c\": [3]\n}\n");
+    splice("{\n  \"a\": 1,\n  \"b\": 2\n}\n", "c", "[3]",
+           "{\n  \"a\": 1,\n  \"b\": 2,\n  \"c\": [3]\n}\n");
     splice("{\"a\":1}", "b", "2", "{\"a\":1,\"b\": 2}");
     splice("{}", "a", "1", "{\"a\": 1}");
     splice(" { } ", "q\"", "null", " {\"q\\\"\": null } ");
@@ -239,9 +267,12 @@ static void a_new_member_comes_last_and_is_spaced_like_the_others(void **state)
 static void a_removed_member_takes_its_comma_along(void **state)
 {
     (void)state;
-    splice("{\n  \"a\": 1,\n  \"b\": 2,\n  \"c\": 3\n}", "a", NULL, "{\n  \"b\": 2,\n  \"c\": 3\n}");
-    splice("{\n  \"a\": 1,\n  \"b\": 2,\n  \"c\": 3\n}", "b", NULL, "{\n  \"a\": 1,\n  \"c\": 3\n}");
-    splice("{\n  \"a\": 1,\n  \"b\": 2,\n  \"c\": 3\n}", "c", NULL, "{\n  \"a\": 1,\n  \"b\": 2\n}");
+    splice("{\n  \"a\": 1,\n  \"b\": 2,\n  \"c\": 3\n}", "a", NULL,
+           "{\n  \"b\": 2,\n  \"c\": 3\n}");
+    splice("{\n  \"a\": 1,\n  \"b\": 2,\n  \"c\": 3\n}", "b", NULL,
+           "{\n  \"a\": 1,\n  \"c\": 3\n}");
+    splice("{\n  \"a\": 1,\n  \"b\": 2,\n  \"c\": 3\n}", "c", NULL,
+           "{\n  \"a\": 1,\n  \"b\": 2\n}");
     splice("{\"a\":{\"b\":[]}}", "a", NULL, "{}");
     splice("{\"a\":1}", "b", NULL, "{\"a\":1}");
 }
@@ -282,7 +313,8 @@ static void the_sample_config_comes_back_from_an_edit_and_its_undoing(void **sta
     snprintf(path, sizeof path, "%s/glm4-moe-tiny/config.json", samples);
     before = slurp(path, &len);
     glmq_text_add_n(&t, before, len);
-    assert_int_equal(glmq_json_splice(&t, "quantization_config", "{\"quant_method\": \"gptq\"}", NULL), GLMQ_OK);
+    assert_int_equal(
+        glmq_json_splice(&t, "quantization_config", "{\"quant_method\": \"gptq\"}", NULL), GLMQ_OK);
     assert_int_equal(glmq_json_splice(&t, "quantization_config", NULL, NULL), GLMQ_OK);
     assert_int_equal(t.len, len);
     assert_memory_equal(t.data, before, len);
