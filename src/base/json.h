@@ -36,7 +36,7 @@ void glmq_json_quote(glmq_text *t, const char *s, size_t len);
 /* Where a member of an object lies in a text that glmq_json_parse accepted: from the
  * first byte of its key's quote to behind its value. */
 typedef struct glmq_json_member {
-    size_t begin, end;              /* the member: key, colon, value               */
+    size_t begin, end; /* the member: key, colon, value               */
     size_t value_begin, value_end;
 } glmq_json_member;
 

@@ -14,7 +14,8 @@ typedef struct glmq_out glmq_out; /* one open output file */
  * `bytes` on disk, so that a full disk shows here and not later.  An existing file is
  * kept and brought to that size (resume). */
 glmq_status glmq_out_open(glmq_out **out, const char *path, uint64_t bytes, glmq_error *err);
-glmq_status glmq_out_write(glmq_out *f, uint64_t off, const void *data, size_t len, glmq_error *err);
+glmq_status glmq_out_write(glmq_out *f, uint64_t off, const void *data, size_t len,
+                           glmq_error *err);
 glmq_status glmq_out_read(glmq_out *f, uint64_t off, void *data, size_t len, glmq_error *err);
 glmq_status glmq_out_sync(glmq_out *f, glmq_error *err); /* fdatasync */
 void glmq_out_close(glmq_out *f);
@@ -22,7 +23,7 @@ void glmq_out_close(glmq_out *f);
 /* A whole small file: written, fsynced, in place of what was there. */
 glmq_status glmq_out_file(const char *path, const void *data, size_t len, glmq_error *err);
 
-glmq_status glmq_out_mkdir(const char *path, glmq_error *err);      /* fine if it exists        */
+glmq_status glmq_out_mkdir(const char *path, glmq_error *err); /* fine if it exists        */
 glmq_status glmq_out_sync_dir(const char *path, glmq_error *err);
 glmq_status glmq_out_rename(const char *from, const char *to, glmq_error *err);
 /* Removes a folder and the plain files and folders in it; follows no links. */
@@ -30,7 +31,7 @@ glmq_status glmq_out_remove_tree(const char *path, glmq_error *err);
 /* A second name for the same file; GLMQ_E_UNSUPPORTED where the two cannot be one (another
  * device, a file system without links, links not allowed to us). */
 glmq_status glmq_out_link(const char *from, const char *to, glmq_error *err);
-int glmq_out_exists(const char *path);                              /* any kind, links not followed */
+int glmq_out_exists(const char *path); /* any kind, links not followed */
 /* Bytes free for us on the file system that would hold `path` (which need not exist). */
 glmq_status glmq_out_space(const char *path, uint64_t *bytes, glmq_error *err);
 /* Takes an exclusive lock on `path` (created); GLMQ_E_EXISTS when another process has it. */

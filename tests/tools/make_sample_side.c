@@ -9,28 +9,57 @@ enum { BYTES = 256 };
 
 /* Merges in order of rank; ' ' and '\n' stand for themselves. */
 static const char *const merges[][2] = {
-    { " ", " " }, { "  ", "  " }, { "h", "e" }, { "i", "n" }, { "r", "e" }, { "o", "n" },
-    { "e", "r" }, { " ", "t" }, { "a", "t" }, { "e", "n" }, { "n", "d" }, { "o", "r" },
-    { "e", "s" }, { " t", "he" }, { " ", "a" }, { " ", "s" }, { " ", "w" }, { " ", "c" },
-    { "i", "s" }, { "i", "t" }, { "o", "u" }, { " ", "o" }, { " ", "m" }, { "in", "g" },
-    { " o", "f" }, { " a", "nd" }, { "e", "d" }, { "l", "l" }, { " ", "b" }, { " ", "p" },
-    { " ", "in" }, { " t", "o" }, { "a", "l" }, { "l", "e" }, { "i", "on" }, { " w", "e" },
-    { "i", "g" }, { "ig", "h" }, { " we", "igh" }, { "t", "s" }, { " weigh", "ts" },
-    { "v", "er" }, { " m", "o" }, { "\n", "\n" },
+    { " ", " " },       { "  ", "  " }, { "h", "e" },  { "i", "n" },     { "r", "e" },
+    { "o", "n" },       { "e", "r" },   { " ", "t" },  { "a", "t" },     { "e", "n" },
+    { "n", "d" },       { "o", "r" },   { "e", "s" },  { " t", "he" },   { " ", "a" },
+    { " ", "s" },       { " ", "w" },   { " ", "c" },  { "i", "s" },     { "i", "t" },
+    { "o", "u" },       { " ", "o" },   { " ", "m" },  { "in", "g" },    { " o", "f" },
+    { " a", "nd" },     { "e", "d" },   { "l", "l" },  { " ", "b" },     { " ", "p" },
+    { " ", "in" },      { " t", "o" },  { "a", "l" },  { "l", "e" },     { "i", "on" },
+    { " w", "e" },      { "i", "g" },   { "ig", "h" }, { " we", "igh" }, { "t", "s" },
+    { " weigh", "ts" }, { "v", "er" },  { " m", "o" }, { "\n", "\n" },
 };
 enum { MERGES = sizeof merges / sizeof *merges };
 
-static const struct added { const char *content; int special; } added[] = {
-    { "<|endoftext|>", 1 }, { "[MASK]", 1 }, { "[gMASK]", 1 }, { "[sMASK]", 1 }, { "<sop>", 1 },
-    { "<eop>", 1 }, { "<|system|>", 1 }, { "<|user|>", 1 }, { "<|assistant|>", 1 },
-    { "<|observation|>", 1 }, { "<|begin_of_image|>", 1 }, { "<|end_of_image|>", 1 },
-    { "<|begin_of_video|>", 1 }, { "<|end_of_video|>", 1 }, { "<|begin_of_audio|>", 1 },
-    { "<|end_of_audio|>", 1 }, { "<|begin_of_transcription|>", 1 },
-    { "<|end_of_transcription|>", 1 }, { "<|code_prefix|>", 1 }, { "<|code_middle|>", 1 },
-    { "<|code_suffix|>", 1 }, { "<think>", 0 }, { "</think>", 0 }, { "<tool_call>", 0 },
-    { "</tool_call>", 0 }, { "<tool_response>", 0 }, { "</tool_response>", 0 },
-    { "<arg_key>", 0 }, { "</arg_key>", 0 }, { "<arg_value>", 0 }, { "</arg_value>", 0 },
-    { "/nothink", 0 }, { "<|begin_of_box|>", 1 }, { "<|end_of_box|>", 1 }, { "<|image|>", 1 },
+static const struct added {
+    const char *content;
+    int special;
+} added[] = {
+    { "<|endoftext|>", 1 },
+    { "[MASK]", 1 },
+    { "[gMASK]", 1 },
+    { "[sMASK]", 1 },
+    { "<sop>", 1 },
+    { "<eop>", 1 },
+    { "<|system|>", 1 },
+    { "<|user|>", 1 },
+    { "<|assistant|>", 1 },
+    { "<|observation|>", 1 },
+    { "<|begin_of_image|>", 1 },
+    { "<|end_of_image|>", 1 },
+    { "<|begin_of_video|>", 1 },
+    { "<|end_of_video|>", 1 },
+    { "<|begin_of_audio|>", 1 },
+    { "<|end_of_audio|>", 1 },
+    { "<|begin_of_transcription|>", 1 },
+    { "<|end_of_transcription|>", 1 },
+    { "<|code_prefix|>", 1 },
+    { "<|code_middle|>", 1 },
+    { "<|code_suffix|>", 1 },
+    { "<think>", 0 },
+    { "</think>", 0 },
+    { "<tool_call>", 0 },
+    { "</tool_call>", 0 },
+    { "<tool_response>", 0 },
+    { "</tool_response>", 0 },
+    { "<arg_key>", 0 },
+    { "</arg_key>", 0 },
+    { "<arg_value>", 0 },
+    { "</arg_value>", 0 },
+    { "/nothink", 0 },
+    { "<|begin_of_box|>", 1 },
+    { "<|end_of_box|>", 1 },
+    { "<|image|>", 1 },
     { "<|video|>", 1 },
 };
 enum { ADDED = sizeof added / sizeof *added };
@@ -119,10 +148,12 @@ static void write_added(FILE *f)
 {
     for (unsigned i = 0; i < ADDED; i++)
         fprintf(f,
-                "%s\n    {\n      \"id\": %u,\n      \"content\": \"%s\",\n      \"single_word\": false,\n"
+                "%s\n    {\n      \"id\": %u,\n      \"content\": \"%s\",\n      \"single_word\": "
+                "false,\n"
                 "      \"lstrip\": false,\n      \"rstrip\": false,\n      \"normalized\": false,\n"
                 "      \"special\": %s\n    }",
-                i ? "," : "", special_first() + i, added[i].content, added[i].special ? "true" : "false");
+                i ? "," : "", special_first() + i, added[i].content,
+                added[i].special ? "true" : "false");
 }
 
 static const char tokenizer_middle[] =
@@ -134,7 +165,8 @@ static const char tokenizer_middle[] =
     "      {\n"
     "        \"type\": \"Split\",\n"
     "        \"pattern\": {\n"
-    "          \"Regex\": \"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?\\\\p{L}+|\\\\p{N}{1,3}|"
+    "          \"Regex\": "
+    "\"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?\\\\p{L}+|\\\\p{N}{1,3}|"
     " ?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n]*|\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+\"\n"
     "        },\n"
     "        \"behavior\": \"Isolated\",\n"
@@ -174,7 +206,9 @@ static const char tokenizer_middle[] =
 static void write_tokenizer(const model *m)
 {
     FILE *f = create(m, "tokenizer.json");
-    fputs("{\n  \"version\": \"1.0\",\n  \"truncation\": null,\n  \"padding\": null,\n  \"added_tokens\": [", f);
+    fputs("{\n  \"version\": \"1.0\",\n  \"truncation\": null,\n  \"padding\": null,\n  "
+          "\"added_tokens\": [",
+          f);
     write_added(f);
     fputs(tokenizer_middle, f);
     write_vocab(f);
@@ -192,19 +226,23 @@ static void write_tokenizer_config(const model *m)
     for (unsigned i = 0; i < ADDED; i++)
         fprintf(f,
                 "%s\n    \"%u\": {\n      \"content\": \"%s\",\n      \"lstrip\": false,\n"
-                "      \"normalized\": false,\n      \"rstrip\": false,\n      \"single_word\": false,\n"
+                "      \"normalized\": false,\n      \"rstrip\": false,\n      \"single_word\": "
+                "false,\n"
                 "      \"special\": %s\n    }",
-                i ? "," : "", special_first() + i, added[i].content, added[i].special ? "true" : "false");
+                i ? "," : "", special_first() + i, added[i].content,
+                added[i].special ? "true" : "false");
     fputs("\n  },\n  \"additional_special_tokens\": [", f);
     for (unsigned i = 0; i < ADDED; i++) {
         if (!added[i].special) continue;
         fprintf(f, "%s\n    \"%s\"", comma, added[i].content);
         comma = ",";
     }
-    fputs("\n  ],\n  \"clean_up_tokenization_spaces\": false,\n  \"eos_token\": \"<|endoftext|>\",\n"
-          "  \"model_input_names\": [\n    \"input_ids\",\n    \"attention_mask\"\n  ],\n"
-          "  \"model_max_length\": 4096,\n  \"pad_token\": \"<|endoftext|>\",\n"
-          "  \"padding_side\": \"left\",\n  \"tokenizer_class\": \"PreTrainedTokenizerFast\"\n}\n", f);
+    fputs(
+        "\n  ],\n  \"clean_up_tokenization_spaces\": false,\n  \"eos_token\": \"<|endoftext|>\",\n"
+        "  \"model_input_names\": [\n    \"input_ids\",\n    \"attention_mask\"\n  ],\n"
+        "  \"model_max_length\": 4096,\n  \"pad_token\": \"<|endoftext|>\",\n"
+        "  \"padding_side\": \"left\",\n  \"tokenizer_class\": \"PreTrainedTokenizerFast\"\n}\n",
+        f);
     finish(f);
 }
 
@@ -215,7 +253,8 @@ static void write_generation(const model *m)
             "{\n  \"_from_model_config\": true,\n  \"do_sample\": true,\n  \"eos_token_id\": [\n"
             "    %u,\n    %u,\n    %u\n  ],\n  \"pad_token_id\": %u,\n  \"temperature\": 1.0,\n"
             "  \"top_p\": 0.95\n}\n",
-            special_first(), special_id("<|user|>"), special_id("<|observation|>"), special_first());
+            special_first(), special_id("<|user|>"), special_id("<|observation|>"),
+            special_first());
     finish(f);
 }
 
@@ -229,7 +268,8 @@ static void write_template(const model *m)
           "{%- endfor -%}\n"
           "{%- if add_generation_prompt -%}\n"
           "<|assistant|>\n"
-          "{%- endif -%}\n", f);
+          "{%- endif -%}\n",
+          f);
     finish(f);
 }
 
@@ -259,8 +299,10 @@ static int is_dense(const model *m, int l)
 
 static void write_mla(const model *m, FILE *f)
 {
-    fprintf(f, "  \"q_lora_rank\": %" PRIu64 ",\n  \"kv_lora_rank\": %" PRIu64 ",\n", m->q_lora, m->kv_lora);
-    fprintf(f, "  \"qk_nope_head_dim\": %" PRIu64 ",\n  \"qk_rope_head_dim\": %" PRIu64 ",\n", m->nope, m->rope);
+    fprintf(f, "  \"q_lora_rank\": %" PRIu64 ",\n  \"kv_lora_rank\": %" PRIu64 ",\n", m->q_lora,
+            m->kv_lora);
+    fprintf(f, "  \"qk_nope_head_dim\": %" PRIu64 ",\n  \"qk_rope_head_dim\": %" PRIu64 ",\n",
+            m->nope, m->rope);
     fprintf(f, "  \"v_head_dim\": %" PRIu64 ",\n", m->v_dim);
     fputs("  \"topk_method\": \"noaux_tc\",\n", f);
     write_list(f, "mlp_layer_types", m, is_dense, "dense", "sparse");
@@ -269,20 +311,30 @@ static void write_mla(const model *m, FILE *f)
 void write_arch_config(const model *m, FILE *f)
 {
     if (m->arch == GLM4_MOE) {
-        fprintf(f, "  \"head_dim\": %" PRIu64 ",\n  \"partial_rotary_factor\": 0.5,\n", m->head_dim);
-        fputs("  \"rope_scaling\": null,\n  \"rope_theta\": 1000000,\n  \"use_qk_norm\": true,\n", f);
+        fprintf(f, "  \"head_dim\": %" PRIu64 ",\n  \"partial_rotary_factor\": 0.5,\n",
+                m->head_dim);
+        fputs("  \"rope_scaling\": null,\n  \"rope_theta\": 1000000,\n  \"use_qk_norm\": true,\n",
+              f);
         return;
     }
     write_mla(m, f);
     if (m->arch == GLM4_MOE_LITE) {
-        fputs("  \"partial_rotary_factor\": 1.0,\n  \"rope_scaling\": null,\n  \"rope_theta\": 1000000,\n", f);
+        fputs("  \"partial_rotary_factor\": 1.0,\n  \"rope_scaling\": null,\n  \"rope_theta\": "
+              "1000000,\n",
+              f);
         return;
     }
-    fprintf(f, "  \"head_dim\": %" PRIu64 ",\n  \"qk_head_dim\": %" PRIu64 ",\n", m->rope, m->nope + m->rope);
-    fprintf(f, "  \"index_head_dim\": %" PRIu64 ",\n  \"index_n_heads\": %" PRIu64 ",\n  \"index_topk\": 16,\n",
+    fprintf(f, "  \"head_dim\": %" PRIu64 ",\n  \"qk_head_dim\": %" PRIu64 ",\n", m->rope,
+            m->nope + m->rope);
+    fprintf(f,
+            "  \"index_head_dim\": %" PRIu64 ",\n  \"index_n_heads\": %" PRIu64
+            ",\n  \"index_topk\": 16,\n",
             m->index_dim, m->index_heads);
     write_list(f, "indexer_types", m, has_indexer, "full", "shared");
-    fputs("  \"indexer_rope_interleave\": true,\n  \"moe_layer_freq\": 1,\n  \"rope_interleave\": true,\n"
-          "  \"rope_parameters\": {\n    \"rope_theta\": 1000000,\n    \"rope_type\": \"default\"\n  },\n"
-          "  \"scoring_func\": \"sigmoid\",\n", f);
+    fputs("  \"indexer_rope_interleave\": true,\n  \"moe_layer_freq\": 1,\n  \"rope_interleave\": "
+          "true,\n"
+          "  \"rope_parameters\": {\n    \"rope_theta\": 1000000,\n    \"rope_type\": "
+          "\"default\"\n  },\n"
+          "  \"scoring_func\": \"sigmoid\",\n",
+          f);
 }
