@@ -137,7 +137,8 @@ static glmq_status unknown(glmq_error *err, const char *what, const char *word,
                            const char *(*at)(size_t))
 {
     const char *near = glmq_nearest(word, at);
-    if (near) return glmq_fail(err, GLMQ_E_ARG, "unknown %s '%s'; the nearest is '%s'", what, word, near);
+    if (near)
+        return glmq_fail(err, GLMQ_E_ARG, "unknown %s '%s'; the nearest is '%s'", what, word, near);
     return glmq_fail(err, GLMQ_E_ARG, "unknown %s '%s'", what, word);
 }
 
@@ -148,7 +149,8 @@ static glmq_status parse_option(const int_format *f, const char *word, glmq_enco
         const int_option *o = &options[i];
         const size_t n = strlen(o->word);
         const int takes_value = o->word[n - 1] == '=';
-        if (!(o->formats & f->mask) || strncmp(word, o->word, n) || (!takes_value && word[n])) continue;
+        if (!(o->formats & f->mask) || strncmp(word, o->word, n) || (!takes_value && word[n]))
+            continue;
         if (o->set(enc, word + n, o->arg))
             return glmq_fail(err, GLMQ_E_ARG, "%s: '%s' is no value of %.*s", f->word, word + n,
                              (int)n - 1, o->word);
@@ -193,7 +195,8 @@ static glmq_status parse_dtype(const char *text, glmq_encoding *enc, glmq_error 
         if (!info || !info->ggml_name || strcasecmp(info->ggml_name, text)) continue;
         *enc = glmq_encoding_of_dtype((glmq_dtype)d);
         if (!enc->codec)
-            return glmq_fail(err, GLMQ_E_UNSUPPORTED, "glmq does not write %s yet", info->ggml_name);
+            return glmq_fail(err, GLMQ_E_UNSUPPORTED, "glmq does not write %s yet",
+                             info->ggml_name);
         return GLMQ_OK;
     }
     return unknown(err, "encoding", text, encoding_word);

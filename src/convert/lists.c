@@ -25,9 +25,9 @@ static int grow(void **at, size_t *capacity, size_t count, size_t each)
 }
 
 /* Appends `value`; 1 when out of memory. */
-#define PUSH(list, ...)                                                                          \
-    (grow((void **)&(list).at, &(list).capacity, (list).count, sizeof *(list).at)                \
-         ? 1                                                                                     \
+#define PUSH(list, ...)                                                                            \
+    (grow((void **)&(list).at, &(list).capacity, (list).count, sizeof *(list).at)                  \
+         ? 1                                                                                       \
          : ((list).at[(list).count++] = (__VA_ARGS__), 0))
 
 static glmq_status no_memory(glmq_error *err)
@@ -53,8 +53,8 @@ static glmq_status claim(glmq_plan *p, const char *name, const char **kept, glmq
     if (!*name || strchr(name, '/') || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
         return glmq_fail(err, GLMQ_E_FORMAT, "'%s' is no name for a file of the target", name);
     if (is_reserved(name))
-        return glmq_fail(err, GLMQ_E_UNSUPPORTED, "the target would hold a file '%s', a name of glmq's own",
-                         name);
+        return glmq_fail(err, GLMQ_E_UNSUPPORTED,
+                         "the target would hold a file '%s', a name of glmq's own", name);
     *kept = glmq_arena_strdup(&p->arena, name);
     if (!*kept) return no_memory(err);
     fresh = glmq_strmap_add(&p->names, *kept, strlen(*kept), 0, NULL);
@@ -108,6 +108,8 @@ glmq_status glmq_plan_add_item(glmq_plan *p, uint32_t tensor, const glmq_part *p
     add.part = glmq_arena_alloc(&p->arena, n * sizeof *parts);
     if (!add.part) return no_memory(err);
     memcpy(add.part, parts, n * sizeof *parts);
+    if (p->row_perm) add.row_perm = p->row_perm[tensor];
+    if (p->col_perm) add.col_perm = p->col_perm[tensor];
     return PUSH(p->items, add) ? no_memory(err) : GLMQ_OK;
 }
 
@@ -171,8 +173,13 @@ static glmq_status add_piece(glmq_plan *p, size_t item, uint8_t part, uint8_t sl
     glmq_item *it = &p->items.at[item];
     const glmq_span *span = &it->part[part].span[slot];
     const glmq_piece add = {
-        .offset = span->offset, .bytes = span->bytes, .item = (uint32_t)item,
-        .array = span->array,   .file = span->file,   .part = part, .slot = slot,
+        .offset = span->offset,
+        .bytes = span->bytes,
+        .item = (uint32_t)item,
+        .array = span->array,
+        .file = span->file,
+        .part = part,
+        .slot = slot,
     };
     if (PUSH(p->pieces, add)) return no_memory(err);
     it->pieces++;
@@ -237,7 +244,8 @@ static glmq_status resolve_all(glmq_plan *p, uint64_t *filled, glmq_error *err)
     }
     for (size_t i = 0; i < p->arrays.count; i++)
         if (filled[i] != p->arrays.at[i].bytes)
-            return glmq_fail(err, GLMQ_E_ARG, "%s: %" PRIu64 " of %" PRIu64 " bytes are planned for",
+            return glmq_fail(err, GLMQ_E_ARG,
+                             "%s: %" PRIu64 " of %" PRIu64 " bytes are planned for",
                              p->arrays.at[i].name, filled[i], p->arrays.at[i].bytes);
     return GLMQ_OK;
 }

@@ -9,9 +9,9 @@
 /* What is known of a finished item: the manifest and the journal need no more. */
 typedef struct glmq_done {
     uint8_t finished;
-    uint8_t travel;            /* glmq_travel, settled                                    */
-    const char *reason;        /* why it was recoded after all; NULL: the plan's           */
-    glmq_digest source, result; /* of canonical values, in logical order                  */
+    uint8_t travel;               /* glmq_travel, settled                                    */
+    const char *reason;           /* why it was recoded after all; NULL: the plan's           */
+    glmq_digest source, result;   /* of canonical values, in logical order                  */
     double rmse, max_abs, snr_db; /* snr_db: INFINITY when exact                          */
 } glmq_done;
 
@@ -19,8 +19,9 @@ typedef struct glmq_done {
  * the source's own (then nothing is written, only proved). */
 typedef struct glmq_move_to {
     glmq_out *const *file;
-    const volatile int *cancel;
-    int probe;                 /* write nothing: ask whether the codes would fit           */
+    const volatile int *cancel; /* of the caller, and the run's own; either may be NULL   */
+    const int *stop;
+    int probe; /* write nothing: ask whether the codes would fit           */
 } glmq_move_to;
 
 /* One worker's buffers; reused from item to item. */
@@ -33,6 +34,9 @@ void glmq_mover_free(glmq_mover *m);
  * GLMQ_E_INEXACT: --transcode=require, or a float that overflows F16. */
 glmq_status glmq_move(glmq_mover *m, size_t i, const glmq_move_to *to, glmq_done *done,
                       glmq_digest *piece, glmq_error *err);
+
+/* Would item `i` travel exactly?  Reads, writes nothing; *fits 0: `why` says why not. */
+glmq_status glmq_move_probe(glmq_mover *m, size_t i, char why[160], int *fits, glmq_error *err);
 
 /* Memory an item needs while it moves, and what a run needs whatever it moves. */
 uint64_t glmq_move_peak(const glmq_plan *p, const glmq_item *it);

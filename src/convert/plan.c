@@ -136,7 +136,8 @@ static int all_plain(const glmq_part *part, uint8_t n)
 }
 
 /* One target part, from each source part that reaches it; the worst counts. */
-static glmq_travel judge_part(const glmq_tensor *t, const glmq_item *it, uint8_t part, char why[160])
+static glmq_travel judge_part(const glmq_tensor *t, const glmq_item *it, uint8_t part,
+                              char why[160])
 {
     glmq_travel worst = GLMQ_SAME_BYTES;
     for (uint8_t i = 0; i < t->parts; i++) {
@@ -162,13 +163,18 @@ static glmq_status judge(glmq_plan *p, glmq_item *it, glmq_error *err)
         char reason[160] = "";
         glmq_travel one = judge_part(t, it, k, reason);
         if (p->options.transcode == GLMQ_TRANSCODE_NEVER && one != GLMQ_RECODE &&
-            !(plain && all_plain(it->part, it->parts)) && !glmq_encoding_is_plain(&it->part[k].enc)) {
+            !(plain && all_plain(it->part, it->parts)) &&
+            !glmq_encoding_is_plain(&it->part[k].enc)) {
             one = GLMQ_RECODE;
             snprintf(reason, sizeof reason, "--transcode=never");
         }
         if (one <= it->travel) continue;
         it->travel = one;
         memcpy(why, reason, sizeof why);
+    }
+    if (it->travel == GLMQ_SAME_BYTES && (it->row_perm || it->col_perm)) {
+        it->travel = GLMQ_SAME_CODES;
+        snprintf(why, sizeof why, "in another order");
     }
     it->rule = want->rule;
     it->reason = want->reason;
@@ -183,7 +189,8 @@ static glmq_status note_narrowed(glmq_plan *p, const glmq_item *it, glmq_error *
     const glmq_tensor *t = &p->graph->tensors[it->tensor];
     const glmq_encoding *from = &t->part[0].enc, *to = &it->part[0].enc;
     glmq_narrowed *at;
-    if (it->travel < GLMQ_MAYBE_CODES || !glmq_encoding_is_plain(from) || !glmq_encoding_is_plain(to))
+    if (it->travel < GLMQ_MAYBE_CODES || !glmq_encoding_is_plain(from) ||
+        !glmq_encoding_is_plain(to))
         return GLMQ_OK;
     if (p->narrowed.count == p->narrowed.capacity) {
         const size_t capacity = p->narrowed.capacity ? p->narrowed.capacity * 2 : 64;
@@ -222,8 +229,9 @@ static glmq_status check_required(const glmq_plan *p, glmq_error *err)
                                 it->reason ? it->reason : "other values");
     }
     if (n == 0) return GLMQ_OK;
-    return glmq_fail(err, GLMQ_E_INEXACT, "--transcode=require: %zu of %zu tensors would be recoded: %s%s",
-                     n, p->items.count, list, n > NAMED ? "; …" : "");
+    return glmq_fail(err, GLMQ_E_INEXACT,
+                     "--transcode=require: %zu of %zu tensors would be recoded: %s%s", n,
+                     p->items.count, list, n > NAMED ? "; …" : "");
 }
 
 /* ---- counting ---- */
@@ -334,8 +342,8 @@ static void digest_source(const glmq_plan *p, glmq_hash *h)
     const glmq_source *src = p->graph->source;
     line(h, "glmq plan 1 %s", GLMQ_VERSION);
     for (size_t i = 0; i < glmq_source_count(src); i++)
-        line(h, "source %s %" PRIu64 " %" PRId64, glmq_source_name(src, i), glmq_source_size(src, i),
-             glmq_source_stamp(src, i));
+        line(h, "source %s %" PRIu64 " %" PRId64, glmq_source_name(src, i),
+             glmq_source_size(src, i), glmq_source_stamp(src, i));
     line(h, "options %s %d %d %d %d", p->target.text, (int)p->options.transcode,
          (int)p->options.mtp, (int)p->options.mla, p->options.unpermute);
 }
@@ -370,7 +378,8 @@ static void digest_items(const glmq_plan *p, glmq_hash *h)
     }
     for (size_t i = 0; i < p->pieces.count; i++) {
         const glmq_piece *c = &p->pieces.at[i];
-        line(h, "piece %u %u %u %" PRIu64 " %" PRIu64, c->item, c->slot, c->file, c->offset, c->bytes);
+        line(h, "piece %u %u %u %" PRIu64 " %" PRIu64, c->item, c->slot, c->file, c->offset,
+             c->bytes);
     }
 }
 
@@ -396,15 +405,15 @@ static glmq_status make(glmq_plan *p, const char *dst, glmq_error *err)
 {
     const glmq_writer *w = p->target.writer;
     GLMQ_TRY(set_destination(p, dst, err));
+    if (p->options.unpermute) GLMQ_TRY(glmq_plan_unpermute(p, err));
     GLMQ_TRY(choose(p, err));
     if (w->fit) GLMQ_TRY(w->fit(p, err));
     GLMQ_TRY(w->plan(p, err));
     GLMQ_TRY(check_conservation(p, err));
     GLMQ_TRY(glmq_plan_resolve(p, err));
-    if (p->options.unpermute) GLMQ_TRY(glmq_plan_unpermute(p, err));
+    GLMQ_TRY(check_peaks(p, err));
     GLMQ_TRY(judge_all(p, err));
     GLMQ_TRY(check_required(p, err));
-    GLMQ_TRY(check_peaks(p, err));
     GLMQ_TRY(count_bytes(p, err));
     if (p->dst_is_file && (p->files.count != 1 || p->texts.count || p->copies.count))
         return glmq_fail(err, GLMQ_E_ARG, "%s: a single file was asked for, %zu are needed", p->dst,
@@ -419,7 +428,7 @@ glmq_status glmq_plan_open(glmq_plan **out, const glmq_graph *g, const glmq_reci
     glmq_plan *p = glmq_alloc_zero(1, sizeof *p);
     *out = NULL;
     if (!p) return glmq_fail(err, GLMQ_E_NOMEM, "the plan");
-    p->graph = g;
+    p->graph = p->original = g;
     p->recipe = r;
     p->target = *glmq_recipe_target(r);
     fill_options(p, opt);

@@ -16,25 +16,25 @@ enum { GIVEN_BITS, GIVEN_GROUP, GIVEN_ZERO };
 /* --to, parsed. */
 typedef struct glmq_target {
     const struct glmq_writer *writer;
-    glmq_encoding enc;        /* what the writer's quantized tensors get; codec NULL: each
+    glmq_encoding enc;   /* what the writer's quantized tensors get; codec NULL: each
                                  tensor decides (gguf:auto, same)                       */
-    int file_type;            /* GGUF: llama.cpp's ftype id; -1: auto                    */
-    uint64_t split_size;      /* GGUF split=; 0: one file                                */
-    uint8_t scale_dtype;      /* compressed-tensors scale=; NONE: as the source has it   */
-    int rule_peer;            /* rule=peer                                               */
-    unsigned given;           /* 1 << GIVEN_…: parameters that --to named; the others follow
+    int file_type;       /* GGUF: llama.cpp's ftype id; -1: auto                    */
+    uint64_t split_size; /* GGUF split=; 0: one file                                */
+    uint8_t scale_dtype; /* compressed-tensors scale=; NONE: as the source has it   */
+    int rule_peer;       /* rule=peer                                               */
+    unsigned given;      /* 1 << GIVEN_…: parameters that --to named; the others follow
                                  a quantized source                                      */
-    char text[256];           /* as given, for the manifest                              */
+    char text[256];      /* as given, for the manifest                              */
 } glmq_target;
 
 /* What one tensor shall become. */
 typedef enum glmq_want_kind { WANT_DEFAULT, WANT_KEEP, WANT_ENC } glmq_want_kind;
 typedef struct glmq_want {
-    glmq_want_kind kind;      /* before choose(): what the rules said                    */
-    glmq_encoding enc;        /* after choose(): the encoding in the target              */
-    int dropped;              /* MTP dropped, no place in the target, …                  */
-    const char *reason;       /* why dropped, or why this encoding                       */
-    const char *rule;         /* which rule chose it ("--set experts.*=q8_0", "default") */
+    glmq_want_kind kind; /* before choose(): what the rules said                    */
+    glmq_encoding enc;   /* after choose(): the encoding in the target              */
+    int dropped;         /* MTP dropped, no place in the target, …                  */
+    const char *reason;  /* why dropped, or why this encoding                       */
+    const char *rule;    /* which rule chose it ("--set experts.*=q8_0", "default") */
 } glmq_want;
 
 typedef enum glmq_file_kind { FILE_SAFETENSORS, FILE_GGUF } glmq_file_kind;
@@ -42,8 +42,8 @@ typedef enum glmq_file_kind { FILE_SAFETENSORS, FILE_GGUF } glmq_file_kind;
 typedef struct glmq_plan_file {
     const char *name;
     glmq_file_kind kind;
-    uint64_t bytes;           /* whole file                                              */
-    uint8_t *header;          /* everything before the data                              */
+    uint64_t bytes;  /* whole file                                              */
+    uint8_t *header; /* everything before the data                              */
     uint64_t header_bytes;
 } glmq_plan_file;
 
@@ -51,59 +51,77 @@ typedef struct glmq_plan_array {
     const char *name;
     glmq_dtype dtype;
     uint8_t rank;
-    uint64_t dims[4];         /* PyTorch order                                           */
+    uint64_t dims[4]; /* PyTorch order                                           */
     uint32_t file;
-    uint64_t offset, bytes;   /* absolute in its file                                    */
+    uint64_t offset, bytes; /* absolute in its file                                    */
 } glmq_plan_array;
 
 /* One tensor and everything it writes; one worker does it. */
 typedef struct glmq_item {
-    uint32_t tensor;          /* in the graph                                            */
+    uint32_t tensor; /* in the graph                                            */
     uint8_t parts;
-    glmq_part *part;          /* spans: file and array numbers of the plan               */
-    glmq_travel travel;       /* of the whole item: the worst of its parts               */
+    glmq_part *part;    /* spans: file and array numbers of the plan               */
+    glmq_travel travel; /* of the whole item: the worst of its parts               */
     const char *reason, *rule;
-    uint64_t bytes;           /* written                                                 */
-    uint64_t peak;            /* memory while it is done                                 */
-    uint32_t piece;           /* the first of its pieces                                 */
+    uint64_t bytes; /* written                                                 */
+    uint64_t peak;  /* memory while it is done                                 */
+    uint32_t piece; /* the first of its pieces                                 */
     uint32_t pieces;
-    const int32_t *row_perm;  /* --unpermute: target row i is source row row_perm[i]     */
-    const int32_t *col_perm;  /* likewise for columns; NULL: none                        */
+    const int32_t *row_perm; /* --unpermute: target row i is source row row_perm[i]     */
+    const int32_t *col_perm; /* likewise for columns; NULL: none                        */
 } glmq_item;
 
 /* One slot of one part of an item: a byte range of an output file. */
 typedef struct glmq_piece {
-    uint64_t offset, bytes;   /* absolute in its file                                    */
+    uint64_t offset, bytes; /* absolute in its file                                    */
     uint32_t item, array, file;
     uint8_t part, slot;
 } glmq_piece;
 
-typedef struct glmq_plan_text { const char *name; const char *data; size_t len; } glmq_plan_text;
-typedef struct glmq_plan_copy { uint32_t file; const char *name; uint64_t bytes; } glmq_plan_copy;
-typedef struct glmq_narrowed { const char *name; const char *from, *to; } glmq_narrowed;
+typedef struct glmq_plan_text {
+    const char *name;
+    const char *data;
+    size_t len;
+} glmq_plan_text;
+typedef struct glmq_plan_copy {
+    uint32_t file;
+    const char *name;
+    uint64_t bytes;
+} glmq_plan_copy;
+typedef struct glmq_narrowed {
+    const char *name;
+    const char *from, *to;
+} glmq_narrowed;
 
-#define GLMQ_LIST(type) struct { type *at; size_t count, capacity; }
+#define GLMQ_LIST(type)                                                                            \
+    struct {                                                                                       \
+        type *at;                                                                                  \
+        size_t count, capacity;                                                                    \
+    }
 
 struct glmq_plan {
     glmq_arena arena;
-    const glmq_graph *graph;
+    const glmq_graph *graph;    /* what is converted: the source's, or its shadow          */
+    const glmq_graph *original; /* as the source has it                                  */
+    glmq_graph shadow;          /* --unpermute: the source without act-order of down_proj   */
+    const int32_t **row_perm, **col_perm; /* --unpermute: per tensor, or NULL             */
     const glmq_recipe *recipe;
     glmq_target target;
     glmq_plan_options options;
     const char *dst;
-    int dst_is_file;          /* a single .gguf                                          */
-    glmq_want *want;          /* per graph tensor                                        */
+    int dst_is_file; /* a single .gguf                                          */
+    glmq_want *want; /* per graph tensor                                        */
     GLMQ_LIST(glmq_plan_file) files;
     GLMQ_LIST(glmq_plan_array) arrays;
     GLMQ_LIST(glmq_item) items;
-    GLMQ_LIST(glmq_piece) pieces;      /* of all items: by item, part, slot               */
-    GLMQ_LIST(glmq_plan_text) texts;   /* config.json, index, …                          */
-    GLMQ_LIST(glmq_plan_copy) copies;  /* side files carried as they are                 */
+    GLMQ_LIST(glmq_piece) pieces;     /* of all items: by item, part, slot               */
+    GLMQ_LIST(glmq_plan_text) texts;  /* config.json, index, …                          */
+    GLMQ_LIST(glmq_plan_copy) copies; /* side files carried as they are                 */
     GLMQ_LIST(glmq_dropped) dropped;
     GLMQ_LIST(glmq_narrowed) narrowed;
     uint64_t read_bytes, write_bytes, peak_bytes;
-    glmq_strmap strings;               /* reasons and rules, each kept once               */
-    glmq_strmap names;                 /* of everything that will lie in the target       */
+    glmq_strmap strings; /* reasons and rules, each kept once               */
+    glmq_strmap names;   /* of everything that will lie in the target       */
     char digest[33];
 };
 
@@ -132,7 +150,7 @@ const char *glmq_plan_intern(glmq_plan *p, const char *s);
 glmq_status glmq_plan_resolve(glmq_plan *p, glmq_error *err);
 /* Settles every MAYBE_CODES item by reading its scales (settle.c). */
 glmq_status glmq_plan_settle(glmq_plan *p, glmq_error *err);
-/* --unpermute (unpermute.c): gives the items of act-order blocks their permutations. */
+/* --unpermute (unpermute.c): replaces the graph by its shadow and finds the orders. */
 glmq_status glmq_plan_unpermute(glmq_plan *p, glmq_error *err);
 /* Seconds the run would take, from a short measurement on this machine (estimate.c). */
 GLMQ_API double glmq_plan_estimate(const glmq_plan *p);

@@ -19,9 +19,9 @@ typedef struct layer_range {
 } layer_range;
 
 typedef struct rule {
-    const char *text;             /* as given: the manifest quotes it                    */
+    const char *text;              /* as given: the manifest quotes it                    */
     const char *any, *role, *name; /* globs; any: name or role.  NULL: not asked          */
-    layer_range *layers;          /* NULL: every layer, and what has none                 */
+    layer_range *layers;           /* NULL: every layer, and what has none                 */
     size_t layer_count;
     glmq_want_kind kind;
     glmq_encoding enc;
@@ -283,10 +283,14 @@ static glmq_status read_text(const char *path, glmq_text *out, glmq_error *err)
     glmq_status st = GLMQ_OK;
     FILE *f = fopen(path, "rbe");
     if (!f) return glmq_fail_sys(err, errno, "%s", path);
-    while ((n = fread(buf, 1, sizeof buf, f)) > 0 && out->len < 16u << 20) glmq_text_add_n(out, buf, n);
-    if (ferror(f)) st = glmq_fail_sys(err, errno, "%s", path);
-    else if (n) st = glmq_fail(err, GLMQ_E_LIMIT, "%s: longer than 16 MiB", path);
-    else if (out->failed) st = glmq_fail(err, GLMQ_E_NOMEM, "%s", path);
+    while ((n = fread(buf, 1, sizeof buf, f)) > 0 && out->len < 16u << 20)
+        glmq_text_add_n(out, buf, n);
+    if (ferror(f))
+        st = glmq_fail_sys(err, errno, "%s", path);
+    else if (n)
+        st = glmq_fail(err, GLMQ_E_LIMIT, "%s: longer than 16 MiB", path);
+    else if (out->failed)
+        st = glmq_fail(err, GLMQ_E_NOMEM, "%s", path);
     fclose(f);
     return st;
 }
@@ -351,7 +355,8 @@ glmq_status glmq_recipe_check(const glmq_recipe *r, const glmq_graph *g, glmq_er
         if (k == g->count) {
             const char *near = glmq_nearest(u->any, role_word);
             return glmq_fail(err, GLMQ_E_ARG, "%s: no tensor and no role matches%s%s%s", u->text,
-                             near ? "; the nearest role is '" : "", near ? near : "", near ? "'" : "");
+                             near ? "; the nearest role is '" : "", near ? near : "",
+                             near ? "'" : "");
         }
     }
     return GLMQ_OK;

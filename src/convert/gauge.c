@@ -1,0 +1,69 @@
+/* How far one run of values is from another: root mean square, largest, signal to noise. */
+#include "convert/gauge.h"
+#include <math.h>
+#include <string.h>
+
+enum { BLOCK = 1024 };
+
+static void add_lane(glmq_gauge *g, size_t lane, float a, float b)
+{
+    const double e = (double)b - (double)a, m = fabs(e);
+    g->error2[lane] += e * e;
+    g->signal2[lane] += (double)a * (double)a;
+    g->max[lane] = m > g->max[lane] ? m : g->max[lane];
+}
+
+void glmq_gauge_add(glmq_gauge *g, const float *a, const float *b, size_t n)
+{
+    size_t i = 0;
+    for (; i + GAUGE_LANES <= n; i += GAUGE_LANES)
+        for (size_t k = 0; k < GAUGE_LANES; k++) add_lane(g, k, a[i + k], b[i + k]);
+    for (; i < n; i++) add_lane(g, i % GAUGE_LANES, a[i], b[i]);
+    g->count += n;
+}
+
+void glmq_gauge_read(const glmq_gauge *g, double *rmse, double *max_abs, double *snr_db)
+{
+    double error2 = 0, signal2 = 0, max = 0;
+    for (int k = 0; k < GAUGE_LANES; k++) {
+        error2 += g->error2[k];
+        signal2 += g->signal2[k];
+        max = g->max[k] > max ? g->max[k] : max;
+    }
+    *rmse = g->count ? sqrt(error2 / (double)g->count) : 0;
+    *max_abs = max;
+    *snr_db = error2 > 0 ? 10 * log10(signal2 / error2) : (double)INFINITY;
+}
+
+static int block_equal(const float *a, const float *b, size_t n)
+{
+    int differ = 0;
+    for (size_t i = 0; i < n; i++) differ |= !(a[i] == b[i]);
+    if (!differ) return 1;
+    for (size_t i = 0; i < n; i++)
+        if (!(a[i] == b[i]) && !(isnan(a[i]) && isnan(b[i]))) return 0;
+    return 1;
+}
+
+int glmq_values_equal(const float *a, const float *b, size_t n)
+{
+    for (size_t i = 0; i < n; i += BLOCK)
+        if (!block_equal(a + i, b + i, n - i < BLOCK ? n - i : BLOCK)) return 0;
+    return 1;
+}
+
+size_t glmq_find_nonfinite(const float *w, size_t n)
+{
+    for (size_t i = 0; i < n; i += BLOCK) {
+        const size_t some = n - i < BLOCK ? n - i : BLOCK;
+        uint32_t bad = 0;
+        for (size_t k = 0; k < some; k++) {
+            uint32_t bits;
+            memcpy(&bits, w + i + k, sizeof bits);
+            bad |= (bits & 0x7f800000u) == 0x7f800000u;
+        }
+        for (size_t k = 0; bad && k < some; k++)
+            if (!isfinite(w[i + k])) return i + k;
+    }
+    return n;
+}

@@ -1,0 +1,24 @@
+/* How far one run of values is from another. */
+#ifndef GLMQ_CONVERT_GAUGE_H
+#define GLMQ_CONVERT_GAUGE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { GAUGE_LANES = 8 };
+
+/* Running sums; all zero: nothing seen.  Lanes make the order of additions a fixed one that
+ * compilers can vectorize. */
+typedef struct glmq_gauge {
+    double error2[GAUGE_LANES], signal2[GAUGE_LANES], max[GAUGE_LANES];
+    uint64_t count;
+} glmq_gauge;
+
+void glmq_gauge_add(glmq_gauge *g, const float *a, const float *b, size_t n);
+void glmq_gauge_read(const glmq_gauge *g, double *rmse, double *max_abs, double *snr_db);
+
+/* Equal as digests see it: -0 is +0, every NaN is the same. */
+int glmq_values_equal(const float *a, const float *b, size_t n);
+/* Index of the first value that is NaN or infinite, or n. */
+size_t glmq_find_nonfinite(const float *w, size_t n);
+#endif

@@ -1,0 +1,33 @@
+/* The destination: DST.partial while a run goes on, DST after its commit. */
+#ifndef GLMQ_CONVERT_PLACE_H
+#define GLMQ_CONVERT_PLACE_H
+
+#include "convert/journal.h"
+#include "glmq/run.h"
+#include "io/out.h"
+
+typedef struct glmq_place {
+    const glmq_plan *plan;
+    char *partial;   /* DST.partial                                               */
+    int lock;        /* held while the run goes on; -1: not held                  */
+    int resumed;     /* there is a journal to go on from                          */
+    glmq_out **file; /* one per file of the plan; NULL: linked to the source's own */
+    uint8_t *linked;
+} glmq_place;
+
+/* Checks DST against SRC and what exists, then makes or takes over DST.partial, locked.
+ * GLMQ_E_ARG: the two overlap; GLMQ_E_EXISTS: something is there that was not to be touched;
+ * GLMQ_E_IO: the disk is too full. */
+glmq_status glmq_place_open(glmq_place *d, const glmq_plan *p, const glmq_run_options *opt,
+                            glmq_error *err);
+/* Opens every output file at its full size. */
+glmq_status glmq_place_files(glmq_place *d, const glmq_run_options *opt, glmq_error *err);
+/* Headers, texts, side files, the manifest; everything durable; the one rename. */
+glmq_status glmq_place_commit(glmq_place *d, const glmq_run_options *opt, const glmq_results *r,
+                              glmq_error *err);
+/* Lets go of what is held.  DST.partial stays. */
+void glmq_place_close(glmq_place *d);
+
+/* PARTIAL/NAME; the caller frees it; NULL when out of memory. */
+char *glmq_place_path(const glmq_place *d, const char *name);
+#endif
