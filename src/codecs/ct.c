@@ -1,0 +1,151 @@
+/* What the two integer codecs of compressed-tensors share.  For N rows, K columns, G groups:
+ *
+ *   SCALES  [N, G], channel [N, 1], tensor [1]      F16, BF16 or F32
+ *   ZEROS   I32 [ceil(N*b/32), G]: a stream along the rows per group; or I8 like SCALES
+ *   PERM    I32 [K]: the group of each column (actorder "group") */
+#include "ct.h"
+#include "base/error.h"
+#include "base/mem.h"
+#include "base/safe.h"
+
+int ct_is_tensor(const glmq_encoding *e)
+{
+    return e->group == 0 && e->group_rows == 0;
+}
+
+static uint32_t group_size(const glmq_encoding *e, uint64_t cols)
+{
+    return e->group && e->group < cols ? e->group : (uint32_t)cols;
+}
+
+static glmq_status layout_zeros(const glmq_encoding *e, uint64_t rows, uint64_t groups,
+                                int zero_bytes, const char *name, glmq_layout *out, glmq_error *err)
+{
+    const int tensor = ct_is_tensor(e);
+    const uint64_t step = ints_zero_rows(e->bits);
+
+    if (tensor)
+        return ints_slot(out, GLMQ_SLOT_ZEROS,
+                         (glmq_slot_layout){ GLMQ_DT_I8, .rank = 1, .dims = { 1 } }, 0, name, err);
+    if (zero_bytes)
+        return ints_slot(out, GLMQ_SLOT_ZEROS,
+                         (glmq_slot_layout){ GLMQ_DT_I8, .rank = 2, .dims = { rows, groups },
+                                             .stripe_rows = 1 }, 1, name, err);
+    out->row_quantum = step;
+    return ints_slot(out, GLMQ_SLOT_ZEROS,
+                     (glmq_slot_layout){ GLMQ_DT_I32, .rank = 2,
+                                         .dims = { ceil_div_u64(rows * e->bits, 32), groups },
+                                         .stripe_rows = step },
+                     ints_zero_words(e->bits), name, err);
+}
+
+glmq_status ct_layout_small(const glmq_encoding *e, uint64_t rows, uint64_t cols, int zero_bytes,
+                            const char *name, glmq_layout *out, glmq_error *err)
+{
+    const uint32_t groups = glmq_encoding_groups(e, cols);
+    const int tensor = ct_is_tensor(e);
+
+    if (e->group && cols > e->group && cols % e->group)
+        return glmq_fail(err, GLMQ_E_FORMAT, "%s: %" PRIu64 " columns, not a multiple of group %u",
+                         name, cols, e->group);
+    out->row_quantum = tensor ? rows : 1; /* the scale of a tensor needs all of it */
+    GLMQ_TRY(ints_slot(out, GLMQ_SLOT_SCALES,
+                       (glmq_slot_layout){ (glmq_dtype)e->scale_dtype,
+                                           .rank = tensor ? 1 : 2,
+                                           .dims = { tensor ? 1 : rows, groups },
+                                           .stripe_rows = tensor ? 0 : 1 }, 1, name, err));
+    if (e->zero_kind == GLMQ_ZERO_STORED)
+        GLMQ_TRY(layout_zeros(e, rows, groups, zero_bytes, name, out, err));
+    if (!e->act_order) return GLMQ_OK;
+    return ints_slot(out, GLMQ_SLOT_PERM,
+                     (glmq_slot_layout){ GLMQ_DT_I32, .rank = 1, .dims = { cols } }, 0, name, err);
+}
+
+ints_map ct_map(const glmq_encoding *e, const glmq_bufs *b, glmq_tile t, int zero_bytes)
+{
+    const int tensor = ct_is_tensor(e), bytes = zero_bytes || tensor;
+    const uint64_t row = tensor ? 0 : t.row - b->row0, groups = glmq_encoding_groups(e, t.cols);
+    const uint64_t each = e->scale_dtype == GLMQ_DT_F32 ? 4 : 2, step = ints_zero_rows(e->bits);
+    uint8_t *zeros = e->zero_kind == GLMQ_ZERO_STORED ? b->buf[GLMQ_SLOT_ZEROS] : NULL;
+
+    if (zeros && bytes) zeros += row * groups;
+    return (ints_map){
+        .rows = t.rows,
+        .cols = t.cols,
+        .group = group_size(e, t.cols),
+        .groups = (uint32_t)groups,
+        .bits = e->bits,
+        .frame = e->bits,
+        .rule = RULE_CT,
+        .scales = b->buf[GLMQ_SLOT_SCALES] + each * row * groups,
+        .scale_kind = codes_float_kind((glmq_dtype)e->scale_dtype),
+        .scale_row = tensor ? 0 : groups,
+        .scale_group = tensor ? 0 : 1,
+        .zeros = zeros,
+        .zero_kind = !zeros ? INTS_MID : bytes ? INTS_BYTES : INTS_PACKED,
+        .zero_first = t.row - b->row0 / step * step,
+        .zero_word = groups,
+        .zero_row = tensor ? 0 : groups,
+        .zero_group = tensor ? 0 : 1,
+        .perm = e->act_order ? b->buf[GLMQ_SLOT_PERM] : NULL,
+    };
+}
+
+codes_target ct_target(const glmq_encoding *e, uint64_t cols, const char *name)
+{
+    return (codes_target){
+        .name = name,
+        .bits = e->bits,
+        .zeros = e->zero_kind == GLMQ_ZERO_STORED ? CODES_STORED : CODES_MID,
+        .scale = codes_float_kind((glmq_dtype)e->scale_dtype),
+        .perm = e->act_order,
+        .even = 1,
+        .one_scale = (uint8_t)ct_is_tensor(e),
+        .group = group_size(e, cols),
+        .groups = glmq_encoding_groups(e, cols),
+    };
+}
+
+/* The reference sorts columns by g_idx and cuts runs of `group`: the same as one group number
+ * per column only when every group is full. */
+static glmq_status check_full(const uint8_t *perm, uint64_t cols, uint32_t group, uint32_t groups,
+                              const char *name, glmq_error *err)
+{
+    uint32_t *members = glmq_alloc_zero(groups, sizeof *members);
+    glmq_status st = GLMQ_OK;
+
+    if (!members) return glmq_fail(err, GLMQ_E_NOMEM, "%u groups", groups);
+    for (uint64_t c = 0; c < cols; c++) members[load_le32(perm + 4 * c)]++;
+    for (uint32_t g = 0; g < groups && !st; g++)
+        if (members[g] != group)
+            st = glmq_fail(err, GLMQ_E_FORMAT, "%s: group %u of g_idx has %u columns, expected %u",
+                           name, g, members[g], group);
+    glmq_free(members);
+    return st;
+}
+
+glmq_status ct_check_perm(glmq_encoding *e, const glmq_bufs *b, uint64_t cols, const char *name,
+                          glmq_error *err)
+{
+    const uint32_t groups = glmq_encoding_groups(e, cols), group = group_size(e, cols);
+    uint8_t *perm = b->buf[GLMQ_SLOT_PERM];
+    int trivial = 1;
+
+    if (!e->act_order) return GLMQ_OK;
+    if (!perm) return glmq_fail(err, GLMQ_E_FORMAT, "%s: act-order without a g_idx", name);
+    for (uint64_t c = 0; c < cols; c++)
+        if (load_le32(perm + 4 * c) == UINT32_MAX) {
+            e->act_order = 0;
+            return GLMQ_OK;
+        }
+    GLMQ_TRY(ints_check_perm(name, perm, cols, group, groups, &trivial, err));
+    GLMQ_TRY(check_full(perm, cols, group, groups, name, err));
+    if (trivial) e->act_order = 0;
+    return GLMQ_OK;
+}
+
+void ct_put_perm(const glmq_encoding *e, const glmq_bufs *b, glmq_tile t, const int32_t *perm)
+{
+    if (e->act_order && b->buf[GLMQ_SLOT_PERM] && t.row == 0)
+        ints_put_perm(b->buf[GLMQ_SLOT_PERM], t.cols, group_size(e, t.cols), perm);
+}

@@ -1,0 +1,181 @@
+/* The simple GGUF block types, 32 weights a block: layouts in *_block.h.  Rows are whole
+ * numbers of blocks, blocks and rows adjacent.
+ *
+ * In the codes view the x_0 types are symmetric and the x_1 types have real offsets. */
+#include "base/error.h"
+#include "base/safe.h"
+#include "block.h"
+#include "ints.h"
+#include "q4_0_block.h"
+#include "q4_1_block.h"
+#include "q5_0_block.h"
+#include "q5_1_block.h"
+#include "q8_0_block.h"
+
+typedef struct block_type {
+    const char *name;
+    block_kind kind;
+    glmq_dtype dtype;
+    uint8_t bits, has_offset;
+    uint16_t bytes;
+} block_type;
+
+static glmq_status block_layout(const block_type *b, uint64_t rows, uint64_t cols, glmq_layout *out,
+                                glmq_error *err)
+{
+    *out = (glmq_layout){ .row_quantum = 1 };
+    if (cols == 0 || cols % BLOCK_WEIGHTS)
+        return glmq_fail(err, GLMQ_E_FORMAT, "%s: %" PRIu64 " columns, not a multiple of %d", b->name,
+                         cols, BLOCK_WEIGHTS);
+    if (cols > INT32_MAX)
+        return glmq_fail(err, GLMQ_E_LIMIT, "%s: %" PRIu64 " columns", b->name, cols);
+    return ints_slot(out, GLMQ_SLOT_CODES,
+                     (glmq_slot_layout){ b->dtype, .rank = 2, .dims = { rows, cols },
+                                         .stripe_rows = rows ? 1 : 0 }, 1, b->name, err);
+}
+
+static uint8_t *first_block(const block_type *b, const glmq_bufs *bufs, glmq_tile t)
+{
+    return bufs->buf[GLMQ_SLOT_CODES] + (t.row - bufs->row0) * (t.cols / BLOCK_WEIGHTS) * b->bytes;
+}
+
+static size_t blocks_of(glmq_tile t)
+{
+    return (size_t)(t.rows * (t.cols / BLOCK_WEIGHTS));
+}
+
+static void block_decode(const block_type *b, const glmq_bufs *bufs, glmq_tile t, float *w)
+{
+    glmq_kernels_now()->block_decode[b->kind](first_block(b, bufs, t), blocks_of(t), w);
+}
+
+static void block_encode(const block_type *b, glmq_tile t, const float *w, const glmq_bufs *bufs)
+{
+    glmq_kernels_now()->block_encode[b->kind](w, blocks_of(t), first_block(b, bufs, t));
+}
+
+static void block_get(const block_type *b, const glmq_bufs *bufs, glmq_tile t, glmq_codes *codes)
+{
+    const size_t blocks = blocks_of(t);
+    const uint8_t *p = first_block(b, bufs, t);
+    const int16_t zero = (int16_t)(b->has_offset ? 0 : 1 << (b->bits - 1));
+
+    codes->kind = GLMQ_CODES_INT;
+    codes->bits = b->bits;
+    codes->no_zero = !b->has_offset;
+    codes->has_offset = b->has_offset;
+    codes->group = BLOCK_WEIGHTS;
+    codes->groups = (uint32_t)(t.cols / BLOCK_WEIGHTS);
+    codes->perm = NULL;
+    codes->lut = NULL;
+    codes->global = 1;
+    codes->divides = 0;
+    for (size_t i = 0; i < blocks; i++) {
+        codes->scale[i] = f32_from_f16(load_le16(p + i * b->bytes));
+        codes->zero[i] = zero;
+        codes->offset[i] = b->has_offset ? f32_from_f16(load_le16(p + i * b->bytes + 2)) : 0;
+    }
+    if (codes->q) glmq_kernels_now()->block_get[b->kind](p, blocks, codes->q);
+}
+
+static codes_target block_target(const block_type *b, uint64_t cols)
+{
+    return (codes_target){
+        .name = b->name,
+        .bits = b->bits,
+        .zeros = b->has_offset ? CODES_OFFSET : CODES_MID,
+        .scale = FLOAT_F16,
+        .group = BLOCK_WEIGHTS,
+        .groups = (uint32_t)(cols / BLOCK_WEIGHTS),
+    };
+}
+
+/* A row's scales and offsets, into its blocks. */
+static glmq_status put_small(const block_type *b, const codes_target *to, const glmq_codes *codes,
+                             glmq_tile t, uint64_t r, uint8_t *row, glmq_error *err)
+{
+    codes_small small;
+
+    for (uint32_t g = 0; g < to->groups; g += CODES_RUN) {
+        const uint32_t n = to->groups - g < CODES_RUN ? to->groups - g : CODES_RUN;
+        GLMQ_TRY(codes_small_run(to, codes, t, r, g, n, &small, err));
+        for (uint32_t k = 0; k < n; k++) {
+            uint8_t *block = row + (uint64_t)(g + k) * b->bytes;
+            memcpy(block, small.stored_scale + 2 * k, 2);
+            if (b->has_offset) memcpy(block + 2, small.stored_offset + 2 * k, 2);
+        }
+    }
+    return GLMQ_OK;
+}
+
+static glmq_status block_put(const block_type *b, const glmq_codes *codes, glmq_tile t,
+                             const glmq_bufs *bufs, glmq_error *err)
+{
+    const codes_target to = block_target(b, t.cols);
+    uint8_t room[CODES_CHUNK];
+    const uint8_t *q;
+
+    if (!codes->q) return ints_fit(&to, codes, t, err);
+    GLMQ_TRY(codes_fit(&to, codes, t, err));
+    for (uint64_t r = 0; r < t.rows; r++) {
+        uint8_t *row = first_block(b, bufs, t) + r * to.groups * b->bytes;
+        GLMQ_TRY(put_small(b, &to, codes, t, r, row, err));
+        for (uint64_t c = 0; c < t.cols; c += CODES_CHUNK) {
+            const size_t n = (size_t)(t.cols - c < CODES_CHUNK ? t.cols - c : CODES_CHUNK);
+            GLMQ_TRY(codes_row(&to, codes, t, r, c, n, room, &q, err));
+            glmq_kernels_now()->block_put[b->kind](q, n / BLOCK_WEIGHTS,
+                                                   row + c / BLOCK_WEIGHTS * b->bytes);
+        }
+    }
+    return GLMQ_OK;
+}
+
+#define BLOCK(symbol, NAME, width, offsets, text)                                               \
+    static const block_type symbol = {                                                          \
+        #symbol, BLOCK_##NAME, GLMQ_DT_##NAME, width, offsets, NAME##_BYTES                     \
+    };                                                                                          \
+    static glmq_status symbol##_layout(const glmq_encoding *e, uint64_t rows, uint64_t cols,    \
+                                       glmq_layout *out, glmq_error *err)                       \
+    {                                                                                           \
+        (void)e; /* no parameters */                                                            \
+        return block_layout(&symbol, rows, cols, out, err);                                     \
+    }                                                                                           \
+    static void symbol##_decode(const glmq_encoding *e, const glmq_bufs *b, glmq_tile t,        \
+                                float *w)                                                       \
+    {                                                                                           \
+        (void)e;                                                                                \
+        block_decode(&symbol, b, t, w);                                                         \
+    }                                                                                           \
+    static void symbol##_encode(const glmq_encoding *e, const glmq_stats *stats, glmq_tile t,   \
+                                const float *w, glmq_bufs *b)                                   \
+    {                                                                                           \
+        (void)e, (void)stats;                                                                   \
+        block_encode(&symbol, t, w, b);                                                         \
+    }                                                                                           \
+    static void symbol##_get(const glmq_encoding *e, const glmq_bufs *b, glmq_tile t,           \
+                             glmq_codes *codes)                                                 \
+    {                                                                                           \
+        (void)e;                                                                                \
+        block_get(&symbol, b, t, codes);                                                        \
+    }                                                                                           \
+    static glmq_status symbol##_put(const glmq_encoding *e, const glmq_codes *codes,            \
+                                    glmq_tile t, glmq_bufs *b, glmq_error *err)                 \
+    {                                                                                           \
+        (void)e;                                                                                \
+        return block_put(&symbol, codes, t, b, err);                                            \
+    }                                                                                           \
+    const glmq_codec glmq_codec_##symbol = {                                                    \
+        .name = #symbol,                                                                        \
+        .about = text,                                                                          \
+        .layout = symbol##_layout,                                                              \
+        .decode = symbol##_decode,                                                              \
+        .encode = symbol##_encode,                                                              \
+        .get_codes = symbol##_get,                                                              \
+        .put_codes = symbol##_put,                                                              \
+    };
+
+BLOCK(q4_0, Q4_0, 4, 0, "4-bit symmetric, groups of 32, half scales (GGUF)")
+BLOCK(q4_1, Q4_1, 4, 1, "4-bit with offsets, groups of 32, half scales (GGUF)")
+BLOCK(q5_0, Q5_0, 5, 0, "5-bit symmetric, groups of 32, half scales (GGUF)")
+BLOCK(q5_1, Q5_1, 5, 1, "5-bit with offsets, groups of 32, half scales (GGUF)")
+BLOCK(q8_0, Q8_0, 8, 0, "8-bit symmetric, groups of 32, half scales (GGUF)")

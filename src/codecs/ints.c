@@ -1,0 +1,592 @@
+/* What the integer codecs have in common: see ints.h.
+ *
+ * Codes are unpacked in blocks of ROWS rows by CODES_CHUNK columns on the stack.  Where the
+ * file stores the input dimension first (GPTQ) such a block is a transpose of 32-bit words:
+ * ROWS words side by side are one cache line of it. */
+#include "ints.h"
+#include "base/error.h"
+#include "base/num.h"
+#include "base/safe.h"
+#include <stdio.h>
+#include <string.h>
+
+enum { ROWS = 16, WORDS = CODES_CHUNK / 4 }; /* words: of a chunk of 8-bit codes */
+
+static const size_t float_bytes[FLOAT_KINDS] = { 2, 2, 4 };
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* ---- scales and zeros, one by one ---- */
+
+static float scale_at(const ints_map *m, uint64_t r, uint64_t g)
+{
+    const uint64_t i = r * m->scale_row + g * m->scale_group;
+    if (m->scale_kind == FLOAT_F16) return f32_from_f16(load_le16(m->scales + 2 * i));
+    if (m->scale_kind == FLOAT_BF16) return f32_from_bf16(load_le16(m->scales + 2 * i));
+    return f32_from_bits(load_le32(m->scales + 4 * i));
+}
+
+static void set_scale(const ints_map *m, uint64_t r, uint64_t g, float s)
+{
+    const size_t each = float_bytes[m->scale_kind];
+    glmq_kernels_now()->narrow[m->scale_kind](
+        &s, 1, m->scales + each * (r * m->scale_row + g * m->scale_group));
+}
+
+/* GPTQ v1 subtracts one from every field of a word at once, borrows and all; three bits,
+ * which straddle words, field by field. */
+static uint32_t ones_of(unsigned bits)
+{
+    return bits == 2 ? 0x55555555 : bits == 4 ? 0x11111111 : 0x01010101;
+}
+
+static int fills_words(unsigned bits)
+{
+    return 32 % bits == 0;
+}
+
+uint64_t ints_zero_rows(unsigned bits)
+{
+    return fills_words(bits) ? 32 / bits : 32;
+}
+
+uint64_t ints_zero_words(unsigned bits)
+{
+    return fills_words(bits) ? 1 : bits;
+}
+
+static int packed_zero(const ints_map *m, uint64_t r, uint64_t g)
+{
+    const uint64_t bit = (m->zero_first + r) * m->bits;
+    const unsigned at = (unsigned)(bit % 32), mask = (1u << m->bits) - 1;
+    const uint8_t *p = m->zeros + 4 * (bit / 32 * m->zero_word + g * m->zero_group);
+    uint32_t v = load_le32(p);
+
+    if (fills_words(m->bits)) {
+        if (m->minus_one) v += ones_of(m->bits);
+        return (int)(v >> at & mask);
+    }
+    v >>= at;
+    if (at + m->bits > 32) v |= load_le32(p + 4 * m->zero_word) << (32 - at);
+    return (int)((v + (m->minus_one ? 1 : 0)) & mask);
+}
+
+/* In the frame of the codes view. */
+static int zero_at(const ints_map *m, uint64_t r, uint64_t g)
+{
+    const int half = 1 << (m->frame - 1);
+    if (m->zero_kind == INTS_PACKED) return packed_zero(m, r, g);
+    if (m->zero_kind == INTS_BYTES)
+        return (int8_t)m->zeros[r * m->zero_row + g * m->zero_group] + half;
+    return half;
+}
+
+/* Zeros of rows [r, r + n) of group g, n at most ints_zero_rows: whole words, fields of no
+ * row 0.  In the frame of `bits`. */
+static void set_zeros(const ints_map *m, uint64_t r, uint64_t g, const int *zero, uint64_t n)
+{
+    const uint64_t words = ints_zero_words(m->bits);
+    uint32_t word[BITS_MAX + 1] = { 0 };
+    uint8_t *p;
+
+    if (m->zero_kind == INTS_MID && !m->zeros) return;
+    if (m->zero_kind == INTS_BYTES) {
+        for (uint64_t i = 0; i < n; i++)
+            m->zeros[(r + i) * m->zero_row + g * m->zero_group] =
+                (uint8_t)(zero[i] - (1 << (m->bits - 1)));
+        return;
+    }
+    for (uint64_t i = 0; i < n; i++) {
+        const unsigned bit = (unsigned)i * m->bits, mask = (1u << m->bits) - 1;
+        const int less = m->minus_one && words > 1;
+        const uint64_t v = (uint64_t)((unsigned)(zero[i] - less) & mask) << bit % 32;
+        word[bit / 32] |= (uint32_t)v;
+        word[bit / 32 + 1] |= (uint32_t)(v >> 32);
+    }
+    if (m->minus_one && words == 1) {
+        const uint32_t used = n * m->bits == 32 ? UINT32_MAX : (1u << n * m->bits) - 1;
+        word[0] = (word[0] - (ones_of(m->bits) & used)) & used;
+    }
+    p = m->zeros + 4 * ((m->zero_first + r) * m->bits / 32 * m->zero_word + g * m->zero_group);
+    for (uint64_t i = 0; i < words && (uint64_t)i * 32 < n * m->bits; i++)
+        store_le32(p + 4 * i * m->zero_word, word[i]);
+}
+
+/* ---- codes, in blocks ---- */
+
+static size_t words_of(const ints_map *m, size_t n)
+{
+    return (n * m->bits + 31) / 32;
+}
+
+/* How a tile is walked: row-major codes in single rows, the others in blocks. */
+static uint64_t block_rows(const ints_map *m)
+{
+    return m->code_bytes || m->code_word == 1 ? 1 : ROWS;
+}
+
+/* Codes of rows [r, r + rows) and columns [c, c + n), in the frame of the codes view. */
+static void load_codes(const ints_map *m, uint64_t r, uint64_t rows, uint64_t c, size_t n,
+                       uint8_t *q, uint64_t stride)
+{
+    const glmq_kernels *k = glmq_kernels_now();
+    uint8_t turned[ROWS * WORDS * 4];
+    const uint8_t *p;
+
+    if (m->code_bytes) {
+        p = m->codes + r * m->code_row + c;
+        for (size_t i = 0; i < n; i++) q[i] = p[i] ^ 0x80;
+        return;
+    }
+    p = m->codes + 4 * (r * m->code_row + c * m->bits / 32 * m->code_word);
+    if (m->code_word == 1) {
+        k->unpack[m->bits](p, n, q);
+        return;
+    }
+    k->transpose(p, m->code_word, words_of(m, n), rows, turned, WORDS);
+    for (uint64_t i = 0; i < rows; i++)
+        k->unpack[m->bits](turned + i * WORDS * 4, n, q + i * stride);
+}
+
+/* A row's codes as whole words. */
+static void pack_words(const ints_map *m, const uint8_t *q, size_t n, uint8_t *dst)
+{
+    const size_t words = words_of(m, n);
+    store_le32(dst + 4 * (words - 1), 0); /* bits of no code */
+    glmq_kernels_now()->pack[m->bits](q, n, dst);
+}
+
+/* q[i]: the codes of row r + i, in the frame of `bits`. */
+static void store_codes(const ints_map *m, uint64_t r, uint64_t rows, uint64_t c, size_t n,
+                        const uint8_t *const *q)
+{
+    uint8_t turned[ROWS * WORDS * 4];
+    uint8_t *p;
+
+    if (m->code_bytes) {
+        const uint8_t half = (uint8_t)(1u << (m->bits - 1));
+        p = m->codes + r * m->code_row + c;
+        for (size_t i = 0; i < n; i++) p[i] = (uint8_t)(q[0][i] - half);
+        return;
+    }
+    p = m->codes + 4 * (r * m->code_row + c * m->bits / 32 * m->code_word);
+    if (m->code_word == 1) {
+        pack_words(m, q[0], n, p);
+        return;
+    }
+    for (uint64_t i = 0; i < rows; i++) pack_words(m, q[i], n, turned + i * WORDS * 4);
+    glmq_kernels_now()->transpose(turned, WORDS, rows, words_of(m, n), p, m->code_word);
+}
+
+/* ---- decode ---- */
+
+/* Columns that lie in one group, from c on and at most n. */
+static size_t group_run(const ints_map *m, uint64_t c, size_t n)
+{
+    return (size_t)least(m->group - c % m->group, n);
+}
+
+static void decode_row(const ints_map *m, uint64_t r, uint64_t c, size_t n, const uint8_t *q,
+                       float *w)
+{
+    const glmq_kernels *k = glmq_kernels_now();
+    for (size_t i = 0, run; i < n; i += run) {
+        const uint64_t g = (c + i) / m->group;
+        run = group_run(m, c + i, n - i);
+        k->scale(q + i, run, zero_at(m, r, g), scale_at(m, r, g), w + i);
+    }
+}
+
+/* Scales and zeros of group g for a block's rows: side by side in GPTQ. */
+static void column_of(const ints_map *m, uint64_t r, uint64_t rows, uint64_t g, float *s, float *z)
+{
+    if (m->scale_row == 1)
+        glmq_kernels_now()->widen[m->scale_kind](
+            m->scales + float_bytes[m->scale_kind] * (r + g * m->scale_group), rows, s);
+    else
+        for (uint64_t i = 0; i < rows; i++) s[i] = scale_at(m, r + i, g);
+    for (uint64_t i = 0; i < rows; i++) z[i] = (float)zero_at(m, r + i, g);
+}
+
+/* A block whose columns are permuted: each its own group. */
+static void decode_permuted(const ints_map *m, uint64_t r, uint64_t rows, uint64_t c, size_t n,
+                            const uint8_t *q, float *w)
+{
+    float s[ROWS][CODES_CHUNK], z[ROWS][CODES_CHUNK], ones[ROWS], zeros[ROWS];
+
+    for (size_t i = 0; i < n; i++) {
+        column_of(m, r, rows, load_le32(m->perm + 4 * (c + i)), ones, zeros);
+        for (uint64_t j = 0; j < rows; j++) {
+            s[j][i] = ones[j];
+            z[j][i] = zeros[j];
+        }
+    }
+    for (uint64_t j = 0; j < rows; j++)
+        glmq_kernels_now()->scale_each(q + j * CODES_CHUNK, n, z[j], s[j], w + j * m->cols);
+}
+
+void ints_decode(const ints_map *m, float *w)
+{
+    const uint64_t step = block_rows(m);
+    uint8_t q[ROWS * CODES_CHUNK];
+
+    for (uint64_t r = 0; r < m->rows; r += step) {
+        const uint64_t rows = least(step, m->rows - r);
+        for (uint64_t c = 0; c < m->cols; c += CODES_CHUNK) {
+            const size_t n = (size_t)least(CODES_CHUNK, m->cols - c);
+            float *at = w + r * m->cols + c;
+            load_codes(m, r, rows, c, n, q, CODES_CHUNK);
+            if (m->perm) {
+                decode_permuted(m, r, rows, c, n, q, at);
+                continue;
+            }
+            for (uint64_t i = 0; i < rows; i++)
+                decode_row(m, r + i, c, n, q + i * CODES_CHUNK, at + i * m->cols);
+        }
+    }
+}
+
+/* ---- encode: the formats' own plain rules ---- */
+
+static const float float_most[FLOAT_KINDS] = { 65504.0f, 3.3895314e38f, 3.40282347e38f };
+/* compressed-tensors' stand-in for a scale of 0: the type's epsilon */
+static const float float_epsilon[FLOAT_KINDS] = { 0x1p-10f, 0x1p-7f, 0x1p-23f };
+
+static float round_to(float_kind kind, float v)
+{
+    if (kind == FLOAT_F16) return f32_from_f16(f16_from_f32(v));
+    return kind == FLOAT_BF16 ? f32_from_bf16(bf16_from_f32(v)) : v;
+}
+
+/* Rounded to the stored type, never infinite. */
+static float stored_scale(float_kind kind, float s)
+{
+    const float most = float_most[kind], rounded = round_to(kind, s);
+    if (rounded > most) return most;
+    return rounded < -most ? -most : rounded;
+}
+
+/* GPTQ tools floor scales at 1e-5. */
+static float gptq_scale(float_kind kind, float s)
+{
+    if (s >= 0 && s < 1e-5f) s = 1e-5f;
+    if (s < 0 && s > -1e-5f) s = -1e-5f;
+    return stored_scale(kind, s);
+}
+
+/* AutoRound's rule: the weight of largest magnitude, `peak`, becomes -2^(bits-1). */
+static float rule_gptq_sym(const ints_map *m, float peak)
+{
+    return peak == 0 ? 1.0f : gptq_scale(m->scale_kind, peak / -(float)(1 << (m->bits - 1)));
+}
+
+/* A zero of 0 would borrow in v1's packed words, and loaders that add field by field would
+ * misread it: there the codes start at 1. */
+static float rule_gptq_asym(const ints_map *m, float lo, float hi, int *zero)
+{
+    const int most = (1 << m->bits) - 1;
+    float s;
+
+    *zero = 1 << (m->bits - 1);
+    if (lo == 0 && hi == 0) return 1.0f;
+    s = gptq_scale(m->scale_kind, (hi - lo) / (float)most);
+    const float z = -lo / s;
+    *zero = z < (float)most ? (int)round_even(z) : most;
+    if (!m->minus_one || *zero) return s;
+    *zero = 1;
+    return gptq_scale(m->scale_kind, hi / (float)(most - 1));
+}
+
+/* compressed-tensors' min-max observer; every operation rounds to the scale's type. */
+static float rule_ct(const ints_map *m, float lo, float hi, int *zero)
+{
+    const float_kind t = m->scale_kind;
+    const int half = 1 << (m->bits - 1), steps = 2 * half - 1;
+    float s, z;
+
+    *zero = half;
+    if (m->zero_kind == INTS_MID) {
+        s = stored_scale(t, (hi > -lo ? hi : -lo) / ((float)steps / 2));
+        return s == 0 ? float_epsilon[t] : s;
+    }
+    s = stored_scale(t, stored_scale(t, hi - lo) / (float)steps);
+    if (s == 0) s = float_epsilon[t];
+    z = round_to(t, (float)-half - round_to(t, lo / s));
+    if (z > (float)(half - 1)) z = (float)(half - 1);
+    *zero = half + (z > (float)-half ? (int)round_even(z) : -half);
+    return s;
+}
+
+/* The first weight of largest magnitude. */
+static float peak_of(const float *w, size_t n, float lo, float hi)
+{
+    if (hi != -lo) return hi > -lo ? hi : lo;
+    for (size_t i = 0; i < n; i++)
+        if (w[i] == hi || w[i] == lo) return w[i];
+    return hi;
+}
+
+/* Scale and zero of the n weights of a group; the zero in the frame of `bits`. */
+static float rule_of(const ints_map *m, const float *w, size_t n, int *zero)
+{
+    float lo, hi;
+
+    glmq_kernels_now()->extremes(w, n, &lo, &hi);
+    *zero = 1 << (m->bits - 1);
+    if (m->rule == RULE_GPTQ && m->zero_kind == INTS_MID)
+        return rule_gptq_sym(m, peak_of(w, n, lo, hi));
+    if (lo > 0) lo = 0;
+    if (hi < 0) hi = 0;
+    return m->rule == RULE_GPTQ ? rule_gptq_asym(m, lo, hi, zero) : rule_ct(m, lo, hi, zero);
+}
+
+static void encode_scales(const ints_map *m, const float *w)
+{
+    const uint64_t step = ints_zero_rows(m->bits);
+    int zero[32];
+
+    if (m->scale_row == 0) { /* one for the tensor, which is the tile */
+        const float s = rule_of(m, w, (size_t)(m->rows * m->cols), zero);
+        set_scale(m, 0, 0, s);
+        set_zeros(m, 0, 0, zero, 1);
+        return;
+    }
+    for (uint64_t r = 0; r < m->rows; r += step) {
+        const uint64_t rows = least(step, m->rows - r);
+        for (uint64_t g = 0; g < m->groups; g++) {
+            const uint64_t c = g * m->group;
+            const size_t n = (size_t)least(m->group, m->cols - c);
+            for (uint64_t i = 0; i < rows; i++)
+                set_scale(m, r + i, g, rule_of(m, w + (r + i) * m->cols + c, n, &zero[i]));
+            set_zeros(m, r, g, zero, rows);
+        }
+    }
+}
+
+static void encode_row(const ints_map *m, uint64_t r, uint64_t c, size_t n, const float *w,
+                       uint8_t *q)
+{
+    const glmq_kernels *k = glmq_kernels_now();
+    const int half = 1 << (m->bits - 1), frame = (1 << (m->frame - 1)) - half;
+
+    for (size_t i = 0, run; i < n; i += run) {
+        const uint64_t g = (c + i) / m->group;
+        const float s = scale_at(m, r, g);
+        const int zero = zero_at(m, r, g) - frame;
+        run = group_run(m, c + i, n - i);
+        if (m->rule == RULE_GPTQ)
+            k->quantize(w + i, run, s, zero, 2 * half - 1, q + i);
+        else
+            k->quantize_in[m->scale_kind](w + i, run, s, zero - half, half, q + i);
+    }
+}
+
+void ints_encode(const ints_map *m, const float *w)
+{
+    const uint64_t step = block_rows(m);
+    uint8_t q[ROWS][CODES_CHUNK];
+    const uint8_t *row[ROWS];
+
+    encode_scales(m, w);
+    for (uint64_t r = 0; r < m->rows; r += step) {
+        const uint64_t rows = least(step, m->rows - r);
+        for (uint64_t c = 0; c < m->cols; c += CODES_CHUNK) {
+            const size_t n = (size_t)least(CODES_CHUNK, m->cols - c);
+            for (uint64_t i = 0; i < rows; i++) {
+                encode_row(m, r + i, c, n, w + (r + i) * m->cols + c, q[i]);
+                row[i] = q[i];
+            }
+            store_codes(m, r, rows, c, n, row);
+        }
+    }
+}
+
+/* ---- the codes view ---- */
+
+static void get_small(const ints_map *m, glmq_codes *codes)
+{
+    const uint32_t groups = m->groups;
+    const size_t each = float_bytes[m->scale_kind];
+    const int half = 1 << (m->frame - 1);
+
+    for (uint64_t r = 0; r < m->rows; r++) {
+        float *s = codes->scale + r * groups;
+        int16_t *z = codes->zero + r * groups;
+        if (m->scale_group == 1)
+            glmq_kernels_now()->widen[m->scale_kind](m->scales + each * r * m->scale_row, groups, s);
+        else
+            for (uint32_t g = 0; g < groups; g++) s[g] = scale_at(m, r, g);
+        for (uint32_t g = 0; g < groups; g++)
+            z[g] = (int16_t)(m->zero_kind == INTS_MID ? half : zero_at(m, r, g));
+    }
+    codes->no_zero = 1;
+    for (uint64_t i = 0; m->zero_kind != INTS_MID && i < m->rows * groups; i++)
+        if (codes->zero[i] != half) codes->no_zero = 0;
+}
+
+void ints_get(const ints_map *m, glmq_codes *codes)
+{
+    const uint64_t step = block_rows(m);
+    const uint64_t chunk = step == 1 ? m->cols : CODES_CHUNK;
+
+    codes->kind = GLMQ_CODES_INT;
+    codes->bits = (uint8_t)m->frame;
+    codes->has_offset = 0;
+    codes->group = m->group;
+    codes->groups = m->groups;
+    codes->perm = (const int32_t *)(const void *)m->perm; /* uncut slots are aligned */
+    codes->lut = NULL;
+    codes->global = 1;
+    codes->divides = 0;
+    get_small(m, codes);
+    if (!codes->q) return;
+    for (uint64_t r = 0; r < m->rows; r += step)
+        for (uint64_t c = 0; c < m->cols; c += chunk)
+            load_codes(m, r, least(step, m->rows - r), c, (size_t)least(chunk, m->cols - c),
+                       codes->q + r * m->cols + c, m->cols);
+}
+
+glmq_status ints_fit(const codes_target *to, const glmq_codes *codes, glmq_tile t, glmq_error *err)
+{
+    codes_small small;
+
+    GLMQ_TRY(codes_fit(to, codes, t, err));
+    for (uint64_t r = 0; r < t.rows; r++)
+        for (uint32_t g = 0; g < to->groups; g += CODES_RUN)
+            GLMQ_TRY(codes_small_run(to, codes, t, r, g, (uint32_t)least(CODES_RUN, to->groups - g),
+                                     &small, err));
+    return GLMQ_OK;
+}
+
+static void put_scales(const ints_map *m, uint64_t r, uint32_t g, uint32_t n, const codes_small *s)
+{
+    const size_t each = float_bytes[m->scale_kind];
+    uint8_t *p = m->scales + each * (r * m->scale_row + g * m->scale_group);
+
+    if (m->scale_group <= 1) {
+        memcpy(p, s->stored_scale, n * each);
+        return;
+    }
+    for (uint32_t k = 0; k < n; k++)
+        memcpy(p + k * each * m->scale_group, s->stored_scale + k * each, each);
+}
+
+/* Scales and zeros of the rows whose zeros share words. */
+static glmq_status put_small(const ints_map *m, const codes_target *to, const glmq_codes *codes,
+                             glmq_tile t, uint64_t r, uint64_t rows, glmq_error *err)
+{
+    int zero[32][CODES_RUN], column[32];
+    codes_small small;
+
+    for (uint32_t g = 0; g < m->groups; g += CODES_RUN) {
+        const uint32_t n = (uint32_t)least(CODES_RUN, m->groups - g);
+        for (uint64_t i = 0; i < rows; i++) {
+            GLMQ_TRY(codes_small_run(to, codes, t, r + i, g, n, &small, err));
+            put_scales(m, r + i, g, n, &small);
+            for (uint32_t k = 0; k < n; k++) zero[i][k] = small.zero[k];
+        }
+        if (!m->zeros) continue;
+        for (uint32_t k = 0; k < n; k++) {
+            for (uint64_t i = 0; i < rows; i++) column[i] = zero[i][k];
+            set_zeros(m, r, g + k, column, rows);
+        }
+    }
+    return GLMQ_OK;
+}
+
+glmq_status ints_put(const ints_map *m, const codes_target *to, const glmq_codes *codes,
+                     glmq_tile t, glmq_error *err)
+{
+    const uint64_t step = block_rows(m), zero_step = ints_zero_rows(m->bits);
+    uint8_t room[ROWS][CODES_CHUNK];
+    const uint8_t *row[ROWS];
+
+    GLMQ_TRY(codes_fit(to, codes, t, err));
+    for (uint64_t r = 0; r < m->rows; r += zero_step)
+        GLMQ_TRY(put_small(m, to, codes, t, r, least(zero_step, m->rows - r), err));
+    for (uint64_t r = 0; r < m->rows; r += step) {
+        const uint64_t rows = least(step, m->rows - r);
+        for (uint64_t c = 0; c < m->cols; c += CODES_CHUNK) {
+            const size_t n = (size_t)least(CODES_CHUNK, m->cols - c);
+            for (uint64_t i = 0; i < rows; i++)
+                GLMQ_TRY(codes_row(to, codes, t, r + i, c, n, room[i], &row[i], err));
+            store_codes(m, r, rows, c, n, row);
+        }
+    }
+    return GLMQ_OK;
+}
+
+/* ---- permutations ---- */
+
+void ints_put_perm(uint8_t *slot, uint64_t cols, uint32_t group, const int32_t *perm)
+{
+    for (uint64_t c = 0; c < cols; c++)
+        store_le32(slot + 4 * c, perm ? (uint32_t)perm[c] : (uint32_t)(c / group));
+}
+
+glmq_status ints_check_perm(const char *name, uint8_t *slot, uint64_t cols, uint32_t group,
+                            uint32_t groups, int *trivial, glmq_error *err)
+{
+    *trivial = 1;
+    for (uint64_t c = 0; c < cols; c++) {
+        const int64_t stored = (int32_t)load_le32(slot + 4 * c);
+        const int64_t g = stored < 0 ? stored + groups : stored;
+        if (g < 0 || g >= groups)
+            return glmq_fail(err, GLMQ_E_FORMAT,
+                             "%s: g_idx %" PRId64 " of column %" PRIu64 ", there are %u groups",
+                             name, stored, c, groups);
+        store_le32(slot + 4 * c, (uint32_t)g);
+        if ((uint64_t)g != c / group) *trivial = 0;
+    }
+    return GLMQ_OK;
+}
+
+/* ---- parameters ---- */
+
+glmq_status ints_slot(glmq_layout *l, int slot, glmq_slot_layout s, uint64_t array_rows,
+                      const char *name, glmq_error *err)
+{
+    uint64_t count = 1;
+
+    for (int i = 0; i < s.rank; i++)
+        if (mul_u64(count, s.dims[i], &count))
+            return glmq_fail(err, GLMQ_E_LIMIT, "%s: size overflows 64 bits", name);
+    if (glmq_dtype_bytes(s.dtype, count, &s.bytes))
+        return glmq_fail(err, GLMQ_E_LIMIT, "%s: size overflows 64 bits", name);
+    if (s.stripe_rows) s.stripe_bytes = s.bytes / s.dims[0] * array_rows;
+    l->slot[slot] = s;
+    return GLMQ_OK;
+}
+
+glmq_status ints_check_params(const glmq_encoding *e, const char *name, unsigned widths,
+                              uint64_t rows, uint64_t cols, glmq_error *err)
+{
+    if (e->bits > 8 || !(widths >> e->bits & 1))
+        return glmq_fail(err, GLMQ_E_FORMAT, "%s: %u bits", name, e->bits);
+    if (e->scale_dtype != GLMQ_DT_F16 && e->scale_dtype != GLMQ_DT_BF16 &&
+        e->scale_dtype != GLMQ_DT_F32)
+        return glmq_fail(err, GLMQ_E_FORMAT, "%s: scales of type %s", name,
+                         glmq_dtype_name((glmq_dtype)e->scale_dtype));
+    if (rows == 0 || cols == 0)
+        return glmq_fail(err, GLMQ_E_FORMAT, "%s: an empty matrix, %" PRIu64 " x %" PRIu64, name,
+                         rows, cols);
+    if (cols > INT32_MAX || rows > UINT64_MAX / 64)
+        return glmq_fail(err, GLMQ_E_LIMIT, "%s: %" PRIu64 " x %" PRIu64, name, rows, cols);
+    return GLMQ_OK;
+}
+
+size_t ints_print(const glmq_encoding *e, char *text, size_t cap)
+{
+    char group[16] = "channel";
+    int n;
+
+    if (e->group) snprintf(group, sizeof group, "%u", e->group);
+    else if (e->group_rows == 0) snprintf(group, sizeof group, "tensor");
+    n = snprintf(text, cap, "bits=%u,group=%s,%s,scale=%s%s", e->bits, group,
+                 e->zero_kind == GLMQ_ZERO_MID ? "sym" : "asym",
+                 glmq_dtype_name((glmq_dtype)e->scale_dtype), e->act_order == GLMQ_ACT_ORDER ? ",act-order" : "");
+    return n < 0 ? 0 : (size_t)n;
+}

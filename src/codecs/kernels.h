@@ -1,0 +1,71 @@
+/* The hot loops of the codecs.  kernels.inc.c is compiled once per instruction-set level;
+ * every level gives the same bits. */
+#ifndef GLMQ_CODECS_KERNELS_H
+#define GLMQ_CODECS_KERNELS_H
+
+#include "base/cpu.h"
+#include <stddef.h>
+#include <stdint.h>
+
+enum { BITS_MAX = 8 };
+
+/* Float types of scales and plain tensors, in tables. */
+typedef enum float_kind { FLOAT_F16, FLOAT_BF16, FLOAT_F32, FLOAT_KINDS } float_kind;
+
+/* GGUF blocks of 32 weights, in tables. */
+typedef enum block_kind {
+    BLOCK_Q4_0,
+    BLOCK_Q4_1,
+    BLOCK_Q5_0,
+    BLOCK_Q5_1,
+    BLOCK_Q8_0,
+    BLOCK_KINDS
+} block_kind;
+
+typedef struct glmq_kernels {
+    void (*widen[FLOAT_KINDS])(const uint8_t *src, size_t n, float *w);
+    void (*narrow[FLOAT_KINDS])(const float *w, size_t n, uint8_t *dst);
+
+    /* n codes of 2..8 bits <-> an LSB-first bit stream.  Packing writes whole bytes, unused
+     * bits 0; unpacking reads no byte behind the last code's. */
+    void (*unpack[BITS_MAX + 1])(const uint8_t *src, size_t n, uint8_t *q);
+    void (*pack[BITS_MAX + 1])(const uint8_t *q, size_t n, uint8_t *dst);
+
+    /* dst[c][r] = src[r][c] for 32-bit words; strides in words. */
+    void (*transpose)(const uint8_t *src, size_t src_stride, size_t rows, size_t cols, uint8_t *dst,
+                      size_t dst_stride);
+
+    /* w = (q - zero) * s, one zero and scale for all, or one for each. */
+    void (*scale)(const uint8_t *q, size_t n, int zero, float s, float *w);
+    void (*scale_each)(const uint8_t *q, size_t n, const float *zero, const float *s, float *w);
+
+    /* The least and the greatest of n > 0 floats. */
+    void (*extremes)(const float *w, size_t n, float *lo, float *hi);
+
+    /* q = clamp(round_even(w / s) + zero, 0, most). */
+    void (*quantize)(const float *w, size_t n, float s, int zero, int most, uint8_t *q);
+    /* q = round_even(clamp(w / s + zero, -half, half - 1)) + half, quotient and sum each
+     * rounded to the scale's type.  zero is signed. */
+    void (*quantize_in[FLOAT_KINDS])(const float *w, size_t n, float s, int zero, int half,
+                                     uint8_t *q);
+
+    /* out = q + add; returns nonzero when any is not in 0..most. */
+    int (*shift)(const uint8_t *q, size_t n, int add, int most, uint8_t *out);
+
+    void (*block_decode[BLOCK_KINDS])(const uint8_t *src, size_t blocks, float *w);
+    void (*block_encode[BLOCK_KINDS])(const float *w, size_t blocks, uint8_t *dst);
+    /* Codes only: scales and offsets of the blocks are left alone. */
+    void (*block_get[BLOCK_KINDS])(const uint8_t *src, size_t blocks, uint8_t *q);
+    void (*block_put[BLOCK_KINDS])(const uint8_t *q, size_t blocks, uint8_t *dst);
+} glmq_kernels;
+
+extern const glmq_kernels glmq_kernels_base;
+#ifdef __x86_64__
+extern const glmq_kernels glmq_kernels_avx2;
+extern const glmq_kernels glmq_kernels_avx512;
+#endif
+
+/* Those of a level, and those of the level in use. */
+const glmq_kernels *glmq_kernels_at(glmq_isa_level level);
+const glmq_kernels *glmq_kernels_now(void);
+#endif

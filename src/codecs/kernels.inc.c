@@ -1,0 +1,311 @@
+/* The hot loops, compiled once per instruction-set level (kernels_base.c, _avx2.c,
+ * _avx512.c) under the name KERNELS.  Plain loops that compilers vectorize unaided: floats
+ * see one operation per element, reductions are of integers, so every level and compiler
+ * gives the same bits. */
+#include "block.h"
+#include "kernels.h"
+#include "q4_0_block.h"
+#include "q4_1_block.h"
+#include "q5_0_block.h"
+#include "q5_1_block.h"
+#include "q8_0_block.h"
+
+/* ---- plain floats ---- */
+
+static void widen_f16(const uint8_t *restrict src, size_t n, float *restrict w)
+{
+    for (size_t i = 0; i < n; i++) w[i] = f32_from_f16(load_le16(src + 2 * i));
+}
+
+static void widen_bf16(const uint8_t *restrict src, size_t n, float *restrict w)
+{
+    for (size_t i = 0; i < n; i++) w[i] = f32_from_bf16(load_le16(src + 2 * i));
+}
+
+static void widen_f32(const uint8_t *restrict src, size_t n, float *restrict w)
+{
+    memcpy(w, src, n * sizeof *w);
+}
+
+static void narrow_f16(const float *restrict w, size_t n, uint8_t *restrict dst)
+{
+    for (size_t i = 0; i < n; i++) store_le16(dst + 2 * i, f16_from_f32(w[i]));
+}
+
+static void narrow_bf16(const float *restrict w, size_t n, uint8_t *restrict dst)
+{
+    for (size_t i = 0; i < n; i++) store_le16(dst + 2 * i, bf16_from_f32(w[i]));
+}
+
+static void narrow_f32(const float *restrict w, size_t n, uint8_t *restrict dst)
+{
+    memcpy(dst, w, n * sizeof *w);
+}
+
+/* ---- bit streams ---- */
+
+/* Any width: code i is bits [bits * i, bits * i + bits) of the stream. */
+static inline void unpack_stream(const uint8_t *src, size_t first, size_t n, unsigned bits,
+                                 uint8_t *q)
+{
+    const unsigned mask = (1u << bits) - 1;
+    for (size_t i = first; i < n; i++) {
+        const size_t at = i * bits / 8;
+        const unsigned shift = (unsigned)(i * bits % 8);
+        unsigned v = src[at];
+        if (shift + bits > 8) v |= (unsigned)src[at + 1] << 8;
+        q[i] = (uint8_t)(v >> shift & mask);
+    }
+}
+
+/* `first` stands at a byte boundary. */
+static inline void pack_stream(const uint8_t *q, size_t first, size_t n, unsigned bits, uint8_t *dst)
+{
+    unsigned held = 0, have = 0;
+    uint8_t *out = dst + first * bits / 8;
+    for (size_t i = first; i < n; i++) {
+        held |= (unsigned)q[i] << have;
+        have += bits;
+        for (; have >= 8; have -= 8, held >>= 8) *out++ = (uint8_t)held;
+    }
+    if (have) *out = (uint8_t)held;
+}
+
+/* Eight codes are `bits` bytes: one 64-bit word holds them all. */
+static inline void unpack_eights(const uint8_t *restrict src, size_t n, unsigned bits,
+                                 uint8_t *restrict q)
+{
+    const uint64_t mask = (UINT64_C(1) << bits) - 1;
+    size_t i = 0;
+    for (; i + 8 <= n && (i + 8) * bits / 8 + 8 - bits <= (n * bits + 7) / 8; i += 8) {
+        const uint64_t v = load_le64(src + i * bits / 8);
+        for (unsigned j = 0; j < 8; j++) q[i + j] = (uint8_t)(v >> (bits * j) & mask);
+    }
+    unpack_stream(src, i, n, bits, q);
+}
+
+static inline void pack_eights(const uint8_t *restrict q, size_t n, unsigned bits,
+                               uint8_t *restrict dst)
+{
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        uint64_t v = 0;
+        for (unsigned j = 0; j < 8; j++) v |= (uint64_t)q[i + j] << (bits * j);
+        memcpy(dst + i * bits / 8, &v, bits);
+    }
+    pack_stream(q, i, n, bits, dst);
+}
+
+static void unpack_2(const uint8_t *restrict src, size_t n, uint8_t *restrict q)
+{
+    for (size_t i = 0; i < n / 4; i++) {
+        q[4 * i] = src[i] & 3;
+        q[4 * i + 1] = src[i] >> 2 & 3;
+        q[4 * i + 2] = src[i] >> 4 & 3;
+        q[4 * i + 3] = src[i] >> 6;
+    }
+    unpack_stream(src, n / 4 * 4, n, 2, q);
+}
+
+static void pack_2(const uint8_t *restrict q, size_t n, uint8_t *restrict dst)
+{
+    for (size_t i = 0; i < n / 4; i++)
+        dst[i] = (uint8_t)(q[4 * i] | q[4 * i + 1] << 2 | q[4 * i + 2] << 4 | q[4 * i + 3] << 6);
+    pack_stream(q, n / 4 * 4, n, 2, dst);
+}
+
+static void unpack_4(const uint8_t *restrict src, size_t n, uint8_t *restrict q)
+{
+    for (size_t i = 0; i < n / 2; i++) {
+        q[2 * i] = src[i] & 15;
+        q[2 * i + 1] = src[i] >> 4;
+    }
+    if (n & 1) q[n - 1] = src[n / 2] & 15;
+}
+
+static void pack_4(const uint8_t *restrict q, size_t n, uint8_t *restrict dst)
+{
+    for (size_t i = 0; i < n / 2; i++) dst[i] = (uint8_t)(q[2 * i] | q[2 * i + 1] << 4);
+    if (n & 1) dst[n / 2] = q[n - 1];
+}
+
+static void unpack_8(const uint8_t *restrict src, size_t n, uint8_t *restrict q)
+{
+    memcpy(q, src, n);
+}
+
+static void pack_8(const uint8_t *restrict q, size_t n, uint8_t *restrict dst)
+{
+    memcpy(dst, q, n);
+}
+
+#define STREAM(bits)                                                                        \
+    static void unpack_##bits(const uint8_t *src, size_t n, uint8_t *q)                     \
+    {                                                                                       \
+        unpack_eights(src, n, bits, q);                                                     \
+    }                                                                                       \
+    static void pack_##bits(const uint8_t *q, size_t n, uint8_t *dst)                       \
+    {                                                                                       \
+        pack_eights(q, n, bits, dst);                                                       \
+    }
+STREAM(3)
+STREAM(5)
+STREAM(6)
+STREAM(7)
+#undef STREAM
+
+/* In squares of 8 x 8 words: both sides stay in a few cache lines. */
+static void transpose(const uint8_t *restrict src, size_t src_stride, size_t rows, size_t cols,
+                      uint8_t *restrict dst, size_t dst_stride)
+{
+    size_t r = 0;
+    for (; r + 8 <= rows; r += 8) {
+        size_t c = 0;
+        for (; c + 8 <= cols; c += 8) {
+            uint32_t square[8][8];
+            for (size_t i = 0; i < 8; i++)
+                memcpy(square[i], src + 4 * ((r + i) * src_stride + c), sizeof square[i]);
+            for (size_t j = 0; j < 8; j++) {
+                uint32_t line[8];
+                for (size_t i = 0; i < 8; i++) line[i] = square[i][j];
+                memcpy(dst + 4 * ((c + j) * dst_stride + r), line, sizeof line);
+            }
+        }
+        for (; c < cols; c++)
+            for (size_t i = 0; i < 8; i++)
+                memcpy(dst + 4 * (c * dst_stride + r + i), src + 4 * ((r + i) * src_stride + c), 4);
+    }
+    for (; r < rows; r++)
+        for (size_t c = 0; c < cols; c++)
+            memcpy(dst + 4 * (c * dst_stride + r), src + 4 * (r * src_stride + c), 4);
+}
+
+/* ---- integers <-> floats ---- */
+
+static void scale(const uint8_t *restrict q, size_t n, int zero, float s, float *restrict w)
+{
+    for (size_t i = 0; i < n; i++) w[i] = (float)(q[i] - zero) * s;
+}
+
+static void scale_each(const uint8_t *restrict q, size_t n, const float *restrict zero,
+                       const float *restrict s, float *restrict w)
+{
+    for (size_t i = 0; i < n; i++) w[i] = ((float)q[i] - zero[i]) * s[i];
+}
+
+static void extremes(const float *restrict w, size_t n, float *lo, float *hi)
+{
+    int32_t least = INT32_MAX, most = INT32_MIN;
+    for (size_t i = 0; i < n; i++) {
+        const int32_t k = ordered_from_bits(bits_from_f32(w[i]));
+        least = k < least ? k : least;
+        most = k > most ? k : most;
+    }
+    *lo = f32_from_bits((uint32_t)ordered_from_bits((uint32_t)least));
+    *hi = f32_from_bits((uint32_t)ordered_from_bits((uint32_t)most));
+}
+
+static inline float clamp(float v, float lo, float hi)
+{
+    v = v > lo ? v : lo;
+    return v < hi ? v : hi;
+}
+
+/* Clamping before rounding keeps round_even in its range; the bounds are integers. */
+static void quantize(const float *restrict w, size_t n, float s, int zero, int most,
+                     uint8_t *restrict q)
+{
+    const float lo = (float)-zero, hi = (float)(most - zero);
+    for (size_t i = 0; i < n; i++)
+        q[i] = (uint8_t)((int)round_even(clamp(w[i] / s, lo, hi)) + zero);
+}
+
+static inline float as_f16(float v)
+{
+    return f32_from_f16(f16_from_f32(v));
+}
+
+static inline float as_bf16(float v)
+{
+    return f32_from_bf16(bf16_from_f32(v));
+}
+
+static inline float as_f32(float v)
+{
+    return v;
+}
+
+#define QUANTIZE_IN(type)                                                                   \
+    static void quantize_in_##type(const float *restrict w, size_t n, float s, int zero,    \
+                                   int half, uint8_t *restrict q)                           \
+    {                                                                                       \
+        const float z = (float)zero, lo = (float)-half, hi = (float)(half - 1);             \
+        for (size_t i = 0; i < n; i++) {                                                    \
+            const float v = as_##type(as_##type(w[i] / s) + z);                             \
+            q[i] = (uint8_t)((int)round_even(clamp(v, lo, hi)) + half);                     \
+        }                                                                                   \
+    }
+QUANTIZE_IN(f16)
+QUANTIZE_IN(bf16)
+QUANTIZE_IN(f32)
+#undef QUANTIZE_IN
+
+static int shift(const uint8_t *restrict q, size_t n, int add, int most, uint8_t *restrict out)
+{
+    const uint16_t a = (uint16_t)add, top = (uint16_t)most;
+    uint16_t bad = 0;
+    for (size_t i = 0; i < n; i++) {
+        const uint16_t v = (uint16_t)(q[i] + a);
+        bad |= (uint16_t)(v > top);
+        out[i] = (uint8_t)v;
+    }
+    return bad;
+}
+
+/* ---- GGUF blocks ---- */
+
+#define BLOCKS(type, BYTES)                                                                 \
+    static void decode_##type(const uint8_t *restrict src, size_t blocks, float *restrict w) \
+    {                                                                                       \
+        for (size_t i = 0; i < blocks; i++)                                                 \
+            type##_decode_block(src + i * BYTES, w + i * BLOCK_WEIGHTS);                    \
+    }                                                                                       \
+    static void encode_##type(const float *restrict w, size_t blocks, uint8_t *restrict dst) \
+    {                                                                                       \
+        for (size_t i = 0; i < blocks; i++)                                                 \
+            type##_encode_block(w + i * BLOCK_WEIGHTS, dst + i * BYTES);                    \
+    }                                                                                       \
+    static void get_##type(const uint8_t *restrict src, size_t blocks, uint8_t *restrict q) \
+    {                                                                                       \
+        for (size_t i = 0; i < blocks; i++)                                                 \
+            type##_get_block(src + i * BYTES, q + i * BLOCK_WEIGHTS);                       \
+    }                                                                                       \
+    static void put_##type(const uint8_t *restrict q, size_t blocks, uint8_t *restrict dst) \
+    {                                                                                       \
+        for (size_t i = 0; i < blocks; i++)                                                 \
+            type##_put_block(q + i * BLOCK_WEIGHTS, dst + i * BYTES);                       \
+    }
+BLOCKS(q4_0, Q4_0_BYTES)
+BLOCKS(q4_1, Q4_1_BYTES)
+BLOCKS(q5_0, Q5_0_BYTES)
+BLOCKS(q5_1, Q5_1_BYTES)
+BLOCKS(q8_0, Q8_0_BYTES)
+#undef BLOCKS
+
+const glmq_kernels KERNELS = {
+    .widen = { widen_f16, widen_bf16, widen_f32 },
+    .narrow = { narrow_f16, narrow_bf16, narrow_f32 },
+    .unpack = { NULL, NULL, unpack_2, unpack_3, unpack_4, unpack_5, unpack_6, unpack_7, unpack_8 },
+    .pack = { NULL, NULL, pack_2, pack_3, pack_4, pack_5, pack_6, pack_7, pack_8 },
+    .transpose = transpose,
+    .scale = scale,
+    .scale_each = scale_each,
+    .extremes = extremes,
+    .quantize = quantize,
+    .quantize_in = { quantize_in_f16, quantize_in_bf16, quantize_in_f32 },
+    .shift = shift,
+    .block_decode = { decode_q4_0, decode_q4_1, decode_q5_0, decode_q5_1, decode_q8_0 },
+    .block_encode = { encode_q4_0, encode_q4_1, encode_q5_0, encode_q5_1, encode_q8_0 },
+    .block_get = { get_q4_0, get_q4_1, get_q5_0, get_q5_1, get_q8_0 },
+    .block_put = { put_q4_0, put_q4_1, put_q5_0, put_q5_1, put_q8_0 },
+};

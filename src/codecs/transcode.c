@@ -1,0 +1,237 @@
+/* Codes -> codes: what the encodings alone say about a move, and the move of one tile. */
+#include "transcode.h"
+#include "base/error.h"
+#include "base/safe.h"
+#include "ctpack.h"
+#include <stdio.h>
+
+/* ---- cuts ---- */
+
+typedef enum cut_relation { CUT_SAME, CUT_ROWS, CUT_TURNED } cut_relation;
+
+static int is_whole(const glmq_cut *c)
+{
+    return !c->transposed && c->first == 0 && c->count == c->stride;
+}
+
+static cut_relation relate(const glmq_cut *a, const glmq_cut *b)
+{
+    if (is_whole(a) && is_whole(b)) return CUT_SAME;
+    if (a->heads == b->heads && a->stride == b->stride && a->first == b->first &&
+        a->count == b->count && a->transposed == b->transposed)
+        return CUT_SAME;
+    return a->transposed || b->transposed ? CUT_TURNED : CUT_ROWS;
+}
+
+static int quantum_divides(uint64_t quantum, const glmq_cut *c)
+{
+    return is_whole(c) || (c->stride % quantum == 0 && c->first % quantum == 0 &&
+                           c->count % quantum == 0);
+}
+
+/* Can tiles start wherever the cuts make them start? */
+static int rows_fall(const glmq_part *part, const glmq_cut *a, const glmq_cut *b, uint64_t *quantum)
+{
+    glmq_layout l;
+    *quantum = 1;
+    if (part->enc.codec->layout(&part->enc, part->rows, part->cols, &l, NULL)) return 0;
+    *quantum = l.row_quantum;
+    return quantum_divides(*quantum, a) && quantum_divides(*quantum, b);
+}
+
+/* Rows lie one by one in every slot: any of them can be copied as bytes. */
+static int is_row_striped(const glmq_part *part)
+{
+    glmq_layout l;
+    if (part->enc.codec->layout(&part->enc, part->rows, part->cols, &l, NULL)) return 0;
+    for (int i = 0; i < GLMQ_SLOTS; i++)
+        if (l.slot[i].dtype != GLMQ_DT_NONE && l.slot[i].stripe_rows != 1) return 0;
+    return 1;
+}
+
+/* ---- what is certain between two codes views ---- */
+
+static uint64_t group_size(const glmq_encoding *e, uint64_t cols)
+{
+    return e->group && e->group < cols ? e->group : cols;
+}
+
+static int has_offset(const glmq_encoding *e)
+{
+    return e->codec == &glmq_codec_q4_1 || e->codec == &glmq_codec_q5_1;
+}
+
+static int is_tensor_wide(const glmq_encoding *e)
+{
+    return e->group == 0 && e->group_rows == 0;
+}
+
+/* Bits of the codes view. */
+static int frame_of(const glmq_encoding *e)
+{
+    return e->codec == &glmq_codec_ctint ? 8 : e->bits;
+}
+
+static int scales_certain(const glmq_encoding *from, const glmq_encoding *to)
+{
+    return from->scale_dtype == to->scale_dtype || to->scale_dtype == GLMQ_DT_F32;
+}
+
+static int groups_certain(const glmq_encoding *from, const glmq_encoding *to, uint64_t cols)
+{
+    if (is_tensor_wide(to)) return is_tensor_wide(from);
+    return group_size(from, cols) % group_size(to, cols) == 0;
+}
+
+/* Every q - zero that the source can hold, against what the target can. */
+static int zeros_certain(const glmq_encoding *from, const glmq_encoding *to)
+{
+    const int stored = from->zero_kind == GLMQ_ZERO_STORED, bits = frame_of(from);
+
+    if (has_offset(from) || has_offset(to))
+        return has_offset(from) && has_offset(to) && from->bits <= to->bits;
+    if (from->codec == &glmq_codec_gptq && !stored) return 0; /* check() may find other zeros */
+    if (from->codec == &glmq_codec_ctpack && stored && (from->variant & CT_ZERO_I8)) return 0;
+    if (to->zero_kind == GLMQ_ZERO_STORED) return bits <= to->bits;
+    return bits + stored <= to->bits; /* -2^b < q - zero < 2^b takes b + 1 bits */
+}
+
+/* MAYBE_CODES, with what it hangs on; or SAME_CODES. */
+static glmq_travel judge_codes(const glmq_part *from, const glmq_part *to, char why[160])
+{
+    const glmq_encoding *a = &from->enc, *b = &to->enc;
+
+    if (a->act_order && !b->act_order)
+        snprintf(why, 160, "hangs on the columns being in order after all (act-order)");
+    else if (a->act_order && group_size(a, from->cols) != group_size(b, to->cols))
+        snprintf(why, 160, "hangs on the columns being in order after all (act-order, other groups)");
+    else if (a->act_order && b->codec != &glmq_codec_gptq && a->codec == &glmq_codec_gptq)
+        snprintf(why, 160, "hangs on the groups of the permuted columns being full");
+    else if (!scales_certain(a, b))
+        snprintf(why, 160, "hangs on every %s scale having an exact %s",
+                 glmq_dtype_name((glmq_dtype)a->scale_dtype),
+                 glmq_dtype_name((glmq_dtype)b->scale_dtype));
+    else if (!groups_certain(a, b, from->cols))
+        snprintf(why, 160, "hangs on groups of %" PRIu64 " sharing scales in groups of %" PRIu64,
+                 group_size(a, from->cols), group_size(b, to->cols));
+    else if (!zeros_certain(a, b))
+        snprintf(why, 160, "hangs on codes and zero points fitting %s", b->codec->name);
+    else
+        return GLMQ_SAME_CODES;
+    return GLMQ_MAYBE_CODES;
+}
+
+/* ---- the judge ---- */
+
+static glmq_travel recode(char why[160], const char *what, const char *name)
+{
+    snprintf(why, 160, "%s %s", what, name);
+    return GLMQ_RECODE;
+}
+
+static glmq_travel judge_plain(const glmq_part *from, const glmq_part *to, cut_relation cut,
+                               char why[160])
+{
+    const glmq_dtype a = glmq_encoding_dtype(&from->enc), b = glmq_encoding_dtype(&to->enc);
+
+    if (!glmq_encoding_is_plain(&from->enc)) {
+        if (b == GLMQ_DT_F32) return GLMQ_SAME_CODES; /* holds every decoded value */
+        return recode(why, "decoded values are rounded to", glmq_dtype_name(b));
+    }
+    if (!glmq_encoding_is_plain(&to->enc))
+        return recode(why, "quantized from", glmq_dtype_name(a));
+    if (a == b) return cut == CUT_TURNED ? GLMQ_SAME_CODES : GLMQ_SAME_BYTES;
+    if (b == GLMQ_DT_F32) return GLMQ_SAME_CODES;
+    snprintf(why, 160, "hangs on every value having an exact %s", glmq_dtype_name(b));
+    return GLMQ_MAYBE_CODES;
+}
+
+static glmq_travel judge_ints(const glmq_part *from, const glmq_part *to, cut_relation cut,
+                              char why[160])
+{
+    const glmq_codec *a = from->enc.codec, *b = to->enc.codec;
+    const int same = glmq_encoding_equal(&from->enc, &to->enc);
+    uint64_t quantum;
+
+    if (same && (cut == CUT_SAME || (cut == CUT_ROWS && is_row_striped(from) && is_row_striped(to))))
+        return GLMQ_SAME_BYTES;
+    if (cut == CUT_TURNED) return recode(why, "stored the other way round than", a->name);
+    if (!a->get_codes || !b->put_codes)
+        return recode(why, "no codes view in", a->get_codes ? b->name : a->name);
+    if (cut == CUT_ROWS && (!rows_fall(from, &from->cut, &to->cut, &quantum) ||
+                            !rows_fall(to, &from->cut, &to->cut, &quantum))) {
+        snprintf(why, 160, "rows of a head do not fall on the %" PRIu64 " rows that %s keeps together",
+                 quantum, quantum > 1 ? "the packing" : b->name);
+        return GLMQ_RECODE;
+    }
+    return judge_codes(from, to, why);
+}
+
+glmq_travel glmq_transcode_judge(const glmq_part *from, const glmq_part *to, char why[160])
+{
+    const cut_relation cut = relate(&from->cut, &to->cut);
+
+    why[0] = '\0';
+    if (!from->enc.codec || !to->enc.codec) {
+        if (cut == CUT_SAME && glmq_encoding_equal(&from->enc, &to->enc)) return GLMQ_SAME_BYTES;
+        return recode(why, "nothing here decodes",
+                      glmq_dtype_name(glmq_encoding_dtype(from->enc.codec ? &to->enc : &from->enc)));
+    }
+    if (glmq_encoding_is_plain(&from->enc) || glmq_encoding_is_plain(&to->enc))
+        return judge_plain(from, to, cut, why);
+    return judge_ints(from, to, cut, why);
+}
+
+/* ---- one tile ---- */
+
+/* Scales, offsets, zeros, codes: each 16-byte aligned. */
+typedef struct scratch_plan {
+    uint64_t offset, zero, q, bytes;
+} scratch_plan;
+
+/* 1: it does not fit memory. */
+static int plan_scratch(const glmq_encoding *from, uint64_t rows, uint64_t cols, scratch_plan *p)
+{
+    uint64_t small, floats, shorts, codes;
+
+    if (mul_u64(rows, glmq_encoding_groups(from, cols), &small) || mul_u64(rows, cols, &codes) ||
+        mul_u64(small, 4, &floats) || align_u64(floats, 16, &floats) ||
+        align_u64(small * 2, 16, &shorts) || align_u64(codes, 16, &codes))
+        return 1;
+    p->offset = floats;
+    if (add_u64(floats, floats, &p->zero) || add_u64(p->zero, shorts, &p->q) ||
+        add_u64(p->q, codes, &p->bytes))
+        return 1;
+    return p->bytes > SIZE_MAX;
+}
+
+size_t glmq_transcode_scratch(const glmq_encoding *from, const glmq_encoding *to, uint64_t rows,
+                              uint64_t cols)
+{
+    scratch_plan p;
+    (void)to; /* targets work on the stack */
+    return plan_scratch(from, rows, cols, &p) ? SIZE_MAX : (size_t)p.bytes;
+}
+
+glmq_status glmq_transcode_tile(const glmq_encoding *from, const glmq_bufs *in,
+                                const glmq_encoding *to, glmq_bufs *out, glmq_tile in_tile,
+                                glmq_tile out_tile, void *scratch, glmq_error *err)
+{
+    uint8_t *at = scratch;
+    glmq_codes codes = { 0 };
+    scratch_plan p;
+
+    if (!from->codec->get_codes || !to->codec->put_codes)
+        return glmq_fail(err, GLMQ_E_INEXACT, "no codes view in %s",
+                         from->codec->get_codes ? to->codec->name : from->codec->name);
+    if (in_tile.rows != out_tile.rows || in_tile.cols != out_tile.cols ||
+        plan_scratch(from, in_tile.rows, in_tile.cols, &p))
+        return glmq_fail(err, GLMQ_E_ARG, "a tile of %" PRIu64 " x %" PRIu64 " to one of %" PRIu64
+                         " x %" PRIu64, in_tile.rows, in_tile.cols, out_tile.rows, out_tile.cols);
+    codes.scale = (float *)(void *)at;
+    codes.offset = (float *)(void *)(at + p.offset);
+    codes.zero = (int16_t *)(void *)(at + p.zero);
+    codes.q = at + p.q;
+    from->codec->get_codes(from, in, in_tile, &codes);
+    return to->codec->put_codes(to, &codes, out_tile, out, err);
+}
