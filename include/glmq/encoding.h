@@ -96,6 +96,13 @@ typedef enum glmq_zero_kind {
     GLMQ_ZERO_STORED  /* asymmetric: read from the zero slot               */
 } glmq_zero_kind;
 
+/* Is a group number stored for each column (g_idx, the PERM slot)? */
+typedef enum glmq_act_order {
+    GLMQ_ACT_NONE,    /* no                                                            */
+    GLMQ_ACT_ORDER,   /* yes, and the columns of a group are scattered                 */
+    GLMQ_ACT_TRIVIAL  /* yes, but it says what the order of the columns says           */
+} glmq_act_order;
+
 typedef struct glmq_encoding {
     const glmq_codec *codec;
     uint32_t group;       /* columns per scale; 0: the whole row                        */
@@ -103,7 +110,7 @@ typedef struct glmq_encoding {
     uint8_t bits;
     uint8_t scale_dtype;  /* glmq_dtype of the scale slot                               */
     uint8_t zero_kind;    /* glmq_zero_kind                                             */
-    uint8_t act_order;    /* a PERM slot is stored                                      */
+    uint8_t act_order;    /* glmq_act_order; not 0: a PERM slot is stored               */
     uint8_t variant;      /* the codec's own: GPTQ v1 or v2, …                          */
     uint64_t seed;        /* rotations                                                  */
     const void *tables;   /* codebooks, sign vectors; owned by the graph                */

@@ -378,16 +378,6 @@ static glmq_status add_fake(job *j, const glmq_module *m, glmq_error *err)
     return glmq_hf_add_plain(j->g, j->cat, m->plain, err);
 }
 
-/* weight_shape in 32-bit integers says nothing that the other arrays do not. */
-static void skip_short_shape(job *j, glmq_module *m)
-{
-    const glmq_array *a = m->slot[GLMQ_SLOT_SHAPE];
-
-    if (!a || a->dtype != GLMQ_DT_I32) return;
-    glmq_graph_drop(j->g, (size_t)(a - j->cat->arrays), "a shape in I32, which follows anyway");
-    m->slot[GLMQ_SLOT_SHAPE] = NULL;
-}
-
 static glmq_status add_integers(job *j, const glmq_module *m, const glmq_array *codes,
                                 glmq_error *err)
 {
@@ -408,11 +398,9 @@ static glmq_status add_integers(job *j, const glmq_module *m, const glmq_array *
         e.bits = (uint8_t)j->schemes[0].bits; /* fewer bits, a byte each all the same */
     GLMQ_TRY(measure_groups(m, rows, cols, &e, err));
     GLMQ_TRY(measure_zeros(m, &e, err));
-    GLMQ_TRY(glmq_perm_ordered(j->cat, m->slot[GLMQ_SLOT_PERM], cols, e.group, &e.act_order,
-                               err));
+    GLMQ_TRY(glmq_perm_look(j->cat, m->slot[GLMQ_SLOT_PERM], cols, e.group, &e.act_order, err));
     GLMQ_TRY(compare(j, m, &e, cols, err));
     whole.slot[GLMQ_SLOT_CODES] = codes;
-    skip_short_shape(j, &whole);
     return glmq_hf_add_module(j->g, j->cat, &whole, &e, rows, cols, err);
 }
 

@@ -331,8 +331,7 @@ static glmq_status add_module(void *user, const glmq_module *m, glmq_error *err)
     GLMQ_TRY(measure_group(j, m, cols, &e.group, err));
     e.scale_dtype = m->slot[GLMQ_SLOT_SCALES]->dtype;
     e.zero_kind = j->p.sym == 0 ? GLMQ_ZERO_STORED : GLMQ_ZERO_MID;
-    GLMQ_TRY(glmq_perm_ordered(j->cat, m->slot[GLMQ_SLOT_PERM], cols, e.group, &e.act_order,
-                               err));
+    GLMQ_TRY(glmq_perm_look(j->cat, m->slot[GLMQ_SLOT_PERM], cols, e.group, &e.act_order, err));
     compare(j, m, &e);
     return glmq_hf_add_module(j->g, j->cat, m, &e, m->slot[GLMQ_SLOT_CODES]->dims[1], cols, err);
 }

@@ -16,24 +16,23 @@ static void look(const uint8_t *p, uint64_t first, uint64_t n, uint64_t group, i
     }
 }
 
-glmq_status glmq_perm_ordered(const glmq_catalog *cat, const glmq_array *g_idx, uint64_t cols,
-                              uint32_t group, uint8_t *ordered, glmq_error *err)
+glmq_status glmq_perm_look(const glmq_catalog *cat, const glmq_array *g_idx, uint64_t cols,
+                           uint32_t group, uint8_t *act_order, glmq_error *err)
 {
     const uint64_t run = group ? group : cols;
     uint8_t chunk[4 * CHUNK];
     int in_order = 1, unused = 1;
 
-    *ordered = 0;
-    if (!g_idx || cols == 0) return GLMQ_OK;
-    *ordered = 1;
-    if (g_idx->dtype != GLMQ_DT_I32 || g_idx->bytes / 4 != cols) return GLMQ_OK;
+    *act_order = g_idx ? GLMQ_ACT_ORDER : GLMQ_ACT_NONE;
+    if (!g_idx || cols == 0 || g_idx->dtype != GLMQ_DT_I32 || g_idx->bytes / 4 != cols)
+        return GLMQ_OK;
     for (uint64_t c = 0; c < cols && (in_order || unused); c += CHUNK) {
         const uint64_t n = cols - c < CHUNK ? cols - c : CHUNK;
-        GLMQ_TRY(glmq_within(err, glmq_source_read(cat->source, g_idx->file, g_idx->offset + 4 * c,
-                                                   chunk, (size_t)n * 4, err),
-                             "%s", g_idx->name));
+        const glmq_status st = glmq_source_read(cat->source, g_idx->file, g_idx->offset + 4 * c,
+                                                chunk, (size_t)n * 4, err);
+        if (st) return glmq_within(err, st, "%s", g_idx->name);
         look(chunk, c, n, run, &in_order, &unused);
     }
-    *ordered = !in_order && !unused;
+    if (in_order || unused) *act_order = GLMQ_ACT_TRIVIAL;
     return GLMQ_OK;
 }

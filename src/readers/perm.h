@@ -4,10 +4,10 @@
 
 #include "catalog.h"
 
-/* Is `g_idx` (may be NULL) more than the order of the columns, group by group?  Many writers
- * store a trivial one, and config files say desc_act wrongly either way: only its values
- * tell.  An array of another type or length counts as an order: its codec refuses it later.
- * One that holds -1 alone says "none" (compressed-tensors). */
-glmq_status glmq_perm_ordered(const glmq_catalog *cat, const glmq_array *g_idx, uint64_t cols,
-                              uint32_t group, uint8_t *ordered, glmq_error *err);
+/* What `g_idx` (NULL: not stored) says, as a glmq_act_order.  Many writers store a trivial
+ * one, and configs say desc_act wrongly either way: only its values tell.  An array of
+ * another type or length counts as an order: its codec refuses it later.  One that holds -1
+ * alone says nothing (compressed-tensors). */
+glmq_status glmq_perm_look(const glmq_catalog *cat, const glmq_array *g_idx, uint64_t cols,
+                           uint32_t group, uint8_t *act_order, glmq_error *err);
 #endif

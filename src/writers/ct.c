@@ -162,7 +162,7 @@ static glmq_status ct_plan(glmq_plan *p, glmq_error *err)
     glmq_status st;
     GLMQ_TRY(glmq_hf_note_unlike(p, err));
     GLMQ_TRY(glmq_hf_group(p, &groups, same_args, err));
-    GLMQ_TRY(glmq_hf_plan_tensors(p, 0, err));
+    GLMQ_TRY(glmq_hf_plan_tensors(p, err));
     GLMQ_TRY(glmq_safetensors_layout(p, &meta, scales != NULL, err));
     st = config_text(&text, p, &groups, err);
     if (!st)

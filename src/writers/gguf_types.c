@@ -166,20 +166,11 @@ static glmq_dtype by_rule(const glmq_graph *g, const glmq_tensor *x, glmq_dtype 
 
 /* ---- a quantized source ---- */
 
-/* Are the columns out of order?  Tools store a g_idx that says nothing where the config says
- * desc_act false; what it says is known only once it is read. */
-static int permuted(const glmq_graph *g, const glmq_encoding *e)
-{
-    const cJSON *stated = g->catalog ? glmq_json_get(g->catalog->quant, "desc_act") : NULL;
-    return e->act_order && !cJSON_IsFalse(stated);
-}
-
 /* The type that holds these integers, scales and zeros, where there is one. */
-static glmq_dtype holding(const glmq_graph *g, const glmq_encoding *e, uint64_t cols,
-                          const char **reason)
+static glmq_dtype holding(const glmq_encoding *e, uint64_t cols, const char **reason)
 {
     const uint64_t group = e->group ? e->group : cols;
-    if (permuted(g, e)) {
+    if (e->act_order == GLMQ_ACT_ORDER) {
         *reason = "act-order: the groups are no runs of columns, recoded";
         return GLMQ_DT_Q8_0;
     }
@@ -215,7 +206,7 @@ static glmq_dtype as_source(const glmq_graph *g, const glmq_tensor *x, glmq_gguf
         return GLMQ_DT_F32;
     }
     dtype = glmq_encoding_dtype(&from->enc);
-    return dtype ? dtype : holding(g, &from->enc, cols, reason);
+    return dtype ? dtype : holding(&from->enc, cols, reason);
 }
 
 /* ---- the choice ---- */

@@ -18,6 +18,7 @@ static const glmq_int_format format = {
                "rule=best or peer",
     .refused = refused,
     .scale_dtype = GLMQ_DT_F16,
+    .act_order = GLMQ_ACT_TRIVIAL, /* several loaders insist on a g_idx */
 };
 
 /* ---- quantization_config ---- */
@@ -95,7 +96,7 @@ static void look(const glmq_plan *p, const glmq_hf_groups *groups, int *desc_act
     *desc_act = *lm_head = 0;
     for (size_t i = 0; i < p->graph->count; i++) {
         if (groups->of[i] < 0) continue;
-        *desc_act |= p->want[i].enc.act_order;
+        *desc_act |= p->want[i].enc.act_order == GLMQ_ACT_ORDER;
         *lm_head |= p->graph->tensors[i].role == GLMQ_ROLE_LM_HEAD;
     }
 }
@@ -174,7 +175,7 @@ static glmq_status gptq_plan(glmq_plan *p, glmq_error *err)
     glmq_hf_groups groups;
     GLMQ_TRY(glmq_hf_note_unlike(p, err));
     GLMQ_TRY(glmq_hf_group(p, &groups, same_params, err));
-    GLMQ_TRY(glmq_hf_plan_tensors(p, 0, err));
+    GLMQ_TRY(glmq_hf_plan_tensors(p, err));
     GLMQ_TRY(glmq_safetensors_layout(p, &meta, scales != NULL, err));
     return plan_configs(p, &groups, err);
 }

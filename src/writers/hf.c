@@ -9,34 +9,29 @@
 #include <stdio.h>
 #include <string.h>
 
-/* How each codec's slots are called behind the module's name.  `always`: written also where
- * the layout calls the slot optional (several GPTQ loaders insist on g_idx). */
+/* How each codec's slots are called behind the module's name. */
 static const struct slots {
     const char *codec;
     const char *suffix[GLMQ_SLOTS];
-    unsigned always;
 } slots[] = {
     { "gptq",
       { [GLMQ_SLOT_CODES] = "qweight",
         [GLMQ_SLOT_SCALES] = "scales",
         [GLMQ_SLOT_ZEROS] = "qzeros",
-        [GLMQ_SLOT_PERM] = "g_idx" },
-      1u << GLMQ_SLOT_PERM },
+        [GLMQ_SLOT_PERM] = "g_idx" } },
     { "ctpack",
       { [GLMQ_SLOT_CODES] = "weight_packed",
         [GLMQ_SLOT_SCALES] = "weight_scale",
         [GLMQ_SLOT_ZEROS] = "weight_zero_point",
         [GLMQ_SLOT_PERM] = "weight_g_idx",
         [GLMQ_SLOT_SHAPE] = "weight_shape",
-        [GLMQ_SLOT_INPUT_SCALE] = "input_scale" },
-      0 },
+        [GLMQ_SLOT_INPUT_SCALE] = "input_scale" } },
     { "ctint",
       { [GLMQ_SLOT_CODES] = "weight",
         [GLMQ_SLOT_SCALES] = "weight_scale",
         [GLMQ_SLOT_ZEROS] = "weight_zero_point",
         [GLMQ_SLOT_PERM] = "weight_g_idx",
-        [GLMQ_SLOT_INPUT_SCALE] = "input_scale" },
-      0 },
+        [GLMQ_SLOT_INPUT_SCALE] = "input_scale" } },
 };
 
 /* ---- tensors ---- */
@@ -80,15 +75,11 @@ static glmq_status plan_plain(glmq_plan *p, uint32_t i, const glmq_layout *l, gl
     return glmq_plan_add_array(p, &a, &part->span[GLMQ_SLOT_CODES].array, err);
 }
 
-/* Is this slot of the layout to be written? */
-static int written(const struct slots *names, const glmq_layout *l, const glmq_part *from,
-                   const glmq_encoding *to, int slot, int as_source)
+/* Is this slot of the layout to be written?  Optional ones where the source has them. */
+static int written(const glmq_layout *l, const glmq_part *from, const glmq_encoding *to, int slot)
 {
-    const int alike = from->enc.codec == to->codec;
     if (l->slot[slot].dtype == GLMQ_DT_NONE) return 0;
-    if (!l->slot[slot].optional) return 1;
-    if (alike && from->span[slot].bytes && (as_source || slot == GLMQ_SLOT_INPUT_SCALE)) return 1;
-    return !as_source && names->always & 1u << slot;
+    return !l->slot[slot].optional || (from->enc.codec == to->codec && from->span[slot].bytes);
 }
 
 static glmq_status plan_slot(glmq_plan *p, const glmq_tensor *x, const char *suffix,
@@ -106,7 +97,7 @@ static glmq_status plan_slot(glmq_plan *p, const glmq_tensor *x, const char *suf
 }
 
 static glmq_status plan_codes(glmq_plan *p, uint32_t i, const glmq_layout *l, glmq_part *part,
-                              int as_source, glmq_error *err)
+                              glmq_error *err)
 {
     const glmq_tensor *x = &p->graph->tensors[i];
     const struct slots *names = slots_of(&part->enc);
@@ -115,7 +106,7 @@ static glmq_status plan_codes(glmq_plan *p, uint32_t i, const glmq_layout *l, gl
         return glmq_fail(err, GLMQ_E_UNSUPPORTED, "%s: cannot be stored as %s in safetensors",
                          x->name, glmq_codec_name(part->enc.codec));
     for (int s = 0; s < GLMQ_SLOTS; s++) {
-        if (!written(names, l, &x->part[0], &part->enc, s, as_source)) continue;
+        if (!written(l, &x->part[0], &part->enc, s)) continue;
         if (!names->suffix[s])
             return glmq_fail(err, GLMQ_E_UNSUPPORTED, "%s: %s has no name for slot %d", x->name,
                              names->codec, s);
@@ -140,7 +131,7 @@ static glmq_status drop_lost(glmq_plan *p, const glmq_tensor *x, const glmq_part
     return GLMQ_OK;
 }
 
-static glmq_status plan_tensor(glmq_plan *p, uint32_t i, int as_source, glmq_error *err)
+static glmq_status plan_tensor(glmq_plan *p, uint32_t i, glmq_error *err)
 {
     const glmq_tensor *x = &p->graph->tensors[i];
     glmq_part part = { .enc = p->want[i].enc, .rows = x->rows, .cols = x->cols };
@@ -154,15 +145,15 @@ static glmq_status plan_tensor(glmq_plan *p, uint32_t i, int as_source, glmq_err
     if (glmq_encoding_dtype(&part.enc) != GLMQ_DT_NONE)
         GLMQ_TRY(plan_plain(p, i, &l, &part, err));
     else
-        GLMQ_TRY(plan_codes(p, i, &l, &part, as_source, err));
+        GLMQ_TRY(plan_codes(p, i, &l, &part, err));
     GLMQ_TRY(drop_lost(p, x, &part, err));
     return glmq_plan_add_item(p, i, &part, 1, err);
 }
 
-glmq_status glmq_hf_plan_tensors(glmq_plan *p, int as_source, glmq_error *err)
+glmq_status glmq_hf_plan_tensors(glmq_plan *p, glmq_error *err)
 {
     for (size_t i = 0; i < p->graph->count; i++)
-        if (!p->want[i].dropped) GLMQ_TRY(plan_tensor(p, (uint32_t)i, as_source, err));
+        if (!p->want[i].dropped) GLMQ_TRY(plan_tensor(p, (uint32_t)i, err));
     return GLMQ_OK;
 }
 

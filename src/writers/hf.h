@@ -10,9 +10,8 @@
 /* ---- hf.c ---- */
 
 /* Adds the arrays and items of every tensor: quantized ones as MODULE.suffix for each slot
- * of their codec, plain ones under their logical name.  `as_source`: arrays that a format
- * may leave out are left out where the source has left them out. */
-glmq_status glmq_hf_plan_tensors(glmq_plan *p, int as_source, glmq_error *err);
+ * of their codec, plain ones under their logical name. */
+glmq_status glmq_hf_plan_tensors(glmq_plan *p, glmq_error *err);
 
 /* What config.json shall say. */
 typedef struct glmq_hf_config {

@@ -63,6 +63,7 @@ glmq_status glmq_int_target(const glmq_int_format *f, glmq_target *t, const char
     st = text.failed ? glmq_fail(err, GLMQ_E_NOMEM, "%s: options", f->name)
                      : glmq_encoding_parse(text.data, &t->enc, err);
     t->scale_dtype = t->enc.scale_dtype; /* NONE: not said */
+    t->enc.act_order = f->act_order;
     glmq_text_free(&text);
     return st;
 }
@@ -115,7 +116,7 @@ static int int_params(const glmq_encoding *from, glmq_encoding *to)
         to->group = from->group;
         to->group_rows = from->group_rows;
         to->zero_kind = from->zero_kind;
-        to->act_order = from->act_order && from->group;
+        if (from->group && from->act_order == GLMQ_ACT_ORDER) to->act_order = GLMQ_ACT_ORDER;
         return 1;
     }
     return 0;
@@ -181,7 +182,7 @@ static void follow_source(const glmq_int_format *f, const glmq_target *t, const 
     if (!keep && t->given & 1u << GIVEN_BITS) e.bits = t->enc.bits;
     if (!keep && t->given & 1u << GIVEN_ZERO) e.zero_kind = t->enc.zero_kind;
     if (!keep && t->given & 1u << GIVEN_GROUP) {
-        if (e.group != t->enc.group) e.act_order = 0; /* its groups are not these */
+        if (e.group != t->enc.group) e.act_order = f->act_order; /* other groups */
         e.group = t->enc.group;
         e.group_rows = t->enc.group_rows;
     }
@@ -211,9 +212,10 @@ static void obey(const glmq_int_format *f, const glmq_target *t, const glmq_grap
     if (want->enc.codec != t->enc.codec) return; /* plain, or fit() refuses it */
     want->enc.variant = t->enc.variant;           /* one for the whole checkpoint */
     if (!want->enc.scale_dtype) want->enc.scale_dtype = scale_dtype(f, t, g, x);
+    want->enc.act_order = f->act_order;
     if (x->parts == 1 && int_params(&x->part[0].enc, &from) && from.act_order &&
         from.group == want->enc.group)
-        want->enc.act_order = 1;
+        want->enc.act_order = GLMQ_ACT_ORDER;
 }
 
 glmq_status glmq_int_choose(const glmq_int_format *f, const glmq_target *t, const glmq_graph *g,

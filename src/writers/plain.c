@@ -55,7 +55,7 @@ static glmq_status plain_plan(glmq_plan *p, glmq_error *err)
 {
     const glmq_hf_config config = { .quant = HF_QUANT_NONE,
                                     .dtype = glmq_encoding_dtype(&p->target.enc) };
-    GLMQ_TRY(glmq_hf_plan_tensors(p, 0, err));
+    GLMQ_TRY(glmq_hf_plan_tensors(p, err));
     GLMQ_TRY(glmq_safetensors_layout(p, NULL, 0, err));
     return glmq_hf_plan_side_files(p, &config, err);
 }

@@ -107,7 +107,7 @@ static glmq_status plan_changed(glmq_plan *p, glmq_error *err)
     int mixed;
     const glmq_codec *codec = codec_of(p, &mixed);
     if (codec) return describer(codec)->plan(p, err);
-    GLMQ_TRY(glmq_hf_plan_tensors(p, 0, err));
+    GLMQ_TRY(glmq_hf_plan_tensors(p, err));
     GLMQ_TRY(layout_as_source(p, err));
     return glmq_hf_plan_side_files(p, &(glmq_hf_config){ .quant = HF_QUANT_NONE }, err);
 }
@@ -127,7 +127,7 @@ static glmq_status same_plan(glmq_plan *p, glmq_error *err)
         return glmq_writer_gguf.plan(p, err);
     }
     if (changed(p)) return plan_changed(p, err);
-    GLMQ_TRY(glmq_hf_plan_tensors(p, 1, err));
+    GLMQ_TRY(glmq_hf_plan_tensors(p, err));
     GLMQ_TRY(layout_as_source(p, err));
     return glmq_hf_plan_side_files(p, &(glmq_hf_config){ .quant = HF_QUANT_KEEP }, err);
 }
