@@ -16,7 +16,7 @@ typedef struct glmq_option {
     const char *name;  /* without the dashes                                            */
     char letter;       /* 0: none                                                       */
     const char *arg;   /* the argument as --help shows it; "[X]": may be left out, given */
-                       /* only as --name=X; NULL: takes none                            */
+                       /* only as --name=X; "[]": likewise, not shown; NULL: takes none  */
     /* Takes the argument (NULL where none was given) into the settings. */
     glmq_status (*take)(glmq_args *a, const struct glmq_option *o, const char *value);
     size_t field;      /* where in the program's settings                               */

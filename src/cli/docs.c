@@ -8,15 +8,21 @@
 
 enum { HELP_COLUMN = 30 };
 
-/* "-o, --dump NAME", "--tensors[=GLOB]": returns its width. */
+static int shows_arg(const glmq_option *o)
+{
+    return o->arg && strcmp(o->arg, "[]") != 0;
+}
+
+/* "-o, --output FILE", "--tensors[=GLOB]": returns its width. */
 static int print_spelling(const glmq_option *o, FILE *out)
 {
     int n = 0;
     if (o->letter) n += fprintf(out, "-%c, ", o->letter);
     n += fprintf(out, "--%s", o->name);
-    if (o->arg && o->arg[0] == '[')
+    if (!shows_arg(o)) return n;
+    if (o->arg[0] == '[')
         n += fprintf(out, "[=%s", o->arg + 1);
-    else if (o->arg)
+    else
         n += fprintf(out, " %s", o->arg);
     return n;
 }
@@ -57,7 +63,7 @@ static void man_option(const glmq_option *o, FILE *out)
     fputs("\\fB\\-\\-", out);
     roff(o->name, out);
     fputs("\\fR", out);
-    if (o->arg) {
+    if (shows_arg(o)) {
         fputs(o->arg[0] == '[' ? "[=\\fI" : " \\fI", out);
         roff(o->arg[0] == '[' ? o->arg + 1 : o->arg, out);
         fputs("\\fR", out);

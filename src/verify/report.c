@@ -296,7 +296,6 @@ static void json_total(glmq_json_out *j, const glmq_report *r)
 {
     const glmq_verify_result *t = &r->total;
 
-    glmq_json_str(j, "glmq", glmq_version());
     glmq_json_str(j, "source", r->source);
     glmq_json_str(j, "result", r->result);
     glmq_json_str(j, "level", level_names[r->level]);
@@ -314,21 +313,28 @@ static void json_total(glmq_json_out *j, const glmq_report *r)
     glmq_json_str(j, "result_digest", t->digest_b[0] ? t->digest_b : NULL);
 }
 
+int glmq_report_json_members(const glmq_report *r, glmq_json_out *j)
+{
+    if (r->failed) return -1;
+    json_total(j, r);
+    glmq_json_begin(j, "roles", '[');
+    for (size_t i = 0; i < r->role_count; i++) json_role(j, &r->roles[i]);
+    glmq_json_end(j);
+    glmq_json_begin(j, "results", '[');
+    for (size_t i = 0; i < r->count; i++) json_row(j, r, &r->rows[i]);
+    glmq_json_end(j);
+    return 0;
+}
+
 int glmq_report_json(const glmq_report *r, FILE *out)
 {
     glmq_json_out j = { .file = out };
 
-    if (r->failed) return -1;
     glmq_json_begin(&j, NULL, '{');
-    json_total(&j, r);
-    glmq_json_begin(&j, "roles", '[');
-    for (size_t i = 0; i < r->role_count; i++) json_role(&j, &r->roles[i]);
+    glmq_json_str(&j, "glmq", glmq_version());
+    const int failed = glmq_report_json_members(r, &j);
     glmq_json_end(&j);
-    glmq_json_begin(&j, "results", '[');
-    for (size_t i = 0; i < r->count; i++) json_row(&j, r, &r->rows[i]);
-    glmq_json_end(&j);
-    glmq_json_end(&j);
-    return glmq_json_close(&j);
+    return glmq_json_close(&j) || failed ? -1 : 0;
 }
 
 glmq_status glmq_report_save(const glmq_report *r, const char *path, int html, glmq_error *err)

@@ -47,6 +47,10 @@ int glmq_report_text(const glmq_report *r, int all, FILE *out);
 int glmq_report_json(const glmq_report *r, FILE *out);
 int glmq_report_html(const glmq_report *r, FILE *out);
 
+/* The same members inside an object that is open. */
+struct glmq_json_out;
+int glmq_report_json_members(const glmq_report *r, struct glmq_json_out *j);
+
 /* Writes a report file: a page, or JSON. */
 glmq_status glmq_report_save(const glmq_report *r, const char *path, int html, glmq_error *err);
 #endif
