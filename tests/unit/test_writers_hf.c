@@ -578,11 +578,11 @@ static void parameters_follow_a_quantized_source(void **state)
 {
     static const struct { const char *fixture, *to, *tensor, *encoding; } cases[] = {
         { "glm47-compressed-tensors-g32", "gptq", "model.layers.1.mlp.experts.0.up_proj.weight",
-          "gptq:bits=4,group=32,sym,v1" },
-        { "glm47-compressed-tensors-g32", "gptq:bits=8", "model.layers.1.mlp.experts.0.up_proj.weight",
-          "gptq:bits=8,group=32,sym,v1" },
+          "gptq:bits=4,group=32,sym,scale=F16,v1" },
+        { "glm47-compressed-tensors-g32", "gptq:bits=8",
+          "model.layers.1.mlp.experts.0.up_proj.weight", "gptq:bits=8,group=32,sym,scale=F16,v1" },
         { "glm47-compressed-tensors-g32", "gptq", "model.layers.3.eh_proj.weight",
-          "gptq:bits=4,group=32,sym,v1" },
+          "gptq:bits=4,group=32,sym,scale=F16,v1" },
         { "glm47-compressed-tensors-g128", "gptq", "model.layers.1.mlp.gate.weight", "bf16" },
         { "glm5-gptq-autoround-reap", "compressed-tensors",
           "model.layers.1.mlp.experts.0.up_proj.weight", NULL },
