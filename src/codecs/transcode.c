@@ -100,12 +100,13 @@ static int zeros_certain(const glmq_encoding *from, const glmq_encoding *to)
 static glmq_travel judge_codes(const glmq_part *from, const glmq_part *to, char why[160])
 {
     const glmq_encoding *a = &from->enc, *b = &to->enc;
+    const int ordered = a->act_order == GLMQ_ACT_ORDER;
 
-    if (a->act_order && !b->act_order)
+    if (ordered && !b->act_order)
         snprintf(why, 160, "hangs on the columns being in order after all (act-order)");
-    else if (a->act_order && group_size(a, from->cols) != group_size(b, to->cols))
+    else if (ordered && group_size(a, from->cols) != group_size(b, to->cols))
         snprintf(why, 160, "hangs on the columns being in order after all (act-order, other groups)");
-    else if (a->act_order && b->codec != &glmq_codec_gptq && a->codec == &glmq_codec_gptq)
+    else if (ordered && b->codec != &glmq_codec_gptq && a->codec == &glmq_codec_gptq)
         snprintf(why, 160, "hangs on the groups of the permuted columns being full");
     else if (!scales_certain(a, b))
         snprintf(why, 160, "hangs on every %s scale having an exact %s",

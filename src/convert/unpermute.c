@@ -105,7 +105,8 @@ static glmq_status unpermute_one(glmq_plan *p, const place *order, uint32_t i, g
     const struct block_roles *roles = roles_of(down);
     int32_t *columns;
     int64_t gate, up;
-    if (!roles || down->parts != 1 || !down->part[0].enc.act_order) return GLMQ_OK;
+    if (!roles || down->parts != 1 || down->part[0].enc.act_order != GLMQ_ACT_ORDER)
+        return GLMQ_OK;
     if (!glmq_cut_is_whole(&down->part[0], down->rows)) return GLMQ_OK;
     gate = partner(p->graph, order, down, roles->gate);
     up = partner(p->graph, order, down, roles->up);
