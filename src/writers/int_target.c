@@ -6,7 +6,10 @@
  * stays plain. */
 #include "writers/int_target.h"
 #include "base/error.h"
+#include "base/mem.h"
+#include "base/safe.h"
 #include "models/roles.h"
+#include "readers/catalog.h"
 #include <string.h>
 
 /* ---- options ---- */
@@ -129,6 +132,33 @@ static uint8_t scales_of(const glmq_encoding *enc)
     return enc->scale_dtype ? enc->scale_dtype : GLMQ_DT_F16;
 }
 
+/* A GGUF holds norms, biases and routers in F32 whatever the model had.  Are all values of
+ * such an island BF16?  Then that is what the model had, or might as well have had. */
+static int is_island(const glmq_graph *g, const glmq_tensor *x)
+{
+    const glmq_role_class class = glmq_role_class_of(x->role);
+    return g->catalog->container == CONTAINER_GGUF && x->parts == 1 &&
+           glmq_encoding_dtype(&x->part[0].enc) == GLMQ_DT_F32 &&
+           (class == ROLE_NORM || class == ROLE_BIAS || class == ROLE_ROUTER);
+}
+
+static glmq_status all_bf16(const glmq_graph *g, const glmq_tensor *x, int *yes, glmq_error *err)
+{
+    enum { CHUNK = 16384 };
+    const glmq_span *s = &x->part[0].span[GLMQ_SLOT_CODES];
+    uint8_t *chunk = glmq_alloc(CHUNK);
+    glmq_status st = GLMQ_OK;
+    *yes = 1;
+    if (!chunk) return glmq_fail(err, GLMQ_E_NOMEM, "%s", x->name);
+    for (uint64_t at = 0; at < s->bytes && *yes && !st; at += CHUNK) {
+        const size_t n = s->bytes - at < CHUNK ? (size_t)(s->bytes - at) : CHUNK;
+        st = glmq_source_read(g->source, s->file, s->offset + at, chunk, n, err);
+        for (size_t i = 0; i + 4 <= n && !st; i += 4) *yes &= load_le16(chunk + i) == 0;
+    }
+    glmq_free(chunk);
+    return st;
+}
+
 /* ---- the choice ---- */
 
 static int fits(const glmq_encoding *enc, const glmq_tensor *x)
@@ -222,9 +252,12 @@ glmq_status glmq_int_choose(const glmq_int_format *f, const glmq_target *t, cons
                             const glmq_tensor *x, glmq_want *want, glmq_error *err)
 {
     const glmq_role_class class = glmq_role_class_of(x->role);
-    (void)err;
+    int narrow = 0;
+    if (want->kind != WANT_ENC && is_island(g, x)) GLMQ_TRY(all_bf16(g, x, &narrow, err));
     if (class == ROLE_ROUTER_BIAS)
         want->enc = glmq_encoding_of_dtype(GLMQ_DT_F32);
+    else if (narrow)
+        want->enc = glmq_encoding_of_dtype(GLMQ_DT_BF16);
     else if (want->kind == WANT_ENC)
         obey(f, t, g, x, want);
     else if (glmq_tensor_quantized(x))
