@@ -301,6 +301,10 @@ static glmq_status check_shape(const glmq_graph *g, const glmq_tensor *t, glmq_e
     if (t->role == GLMQ_ROLE_ROUTER) rows = experts;
     if (t->role == GLMQ_ROLE_ROUTER_BIAS) cols = experts;
     if (t->rank == rank && t->rows == rows && t->cols == cols) return GLMQ_OK;
+    if (t->role == GLMQ_ROLE_ROUTER && t->cols == cols)
+        return glmq_fail(err, GLMQ_E_FORMAT,
+                         "%s: rows for %" PRIu64 " experts, the config has %" PRIu64, t->name,
+                         t->rows, rows);
     if (rank == 1)
         return glmq_fail(err, GLMQ_E_FORMAT, "%s: shape %" PRIu64 " x %" PRIu64
                          ", expected %" PRIu64, t->name, t->rows, t->cols, cols);
