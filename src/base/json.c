@@ -42,6 +42,7 @@ typedef struct scan {
     glmq_arena unescaped; /* keys that were written with escapes           */
     size_t *odd;          /* ordinals of the numbers that are not whole    */
     size_t odd_count, odd_cap, numbers;
+    size_t values;
 } scan;
 
 static glmq_status bad(const scan *s, const char *at, const char *what)
@@ -225,6 +226,9 @@ static glmq_status add_key(scan *s, level *l, key k)
     if (l->map.count) {
         const int added = glmq_strmap_add(&l->map, k.s, k.len, 0, NULL);
         if (added < 0) return no_memory(s);
+        if (l->map.count > GLMQ_ARRAYS_MAX)
+            return glmq_fail(s->err, GLMQ_E_LIMIT, "json: an object of more than %d members",
+                             GLMQ_ARRAYS_MAX);
         return added ? GLMQ_OK : duplicate(s, k);
     }
     for (size_t i = l->first_key; i < s->key_count; i++)
@@ -368,6 +372,7 @@ static glmq_status scan_value(scan *s, int *inside)
     int escaped;
     key k;
     *inside = 0;
+    s->values++;
     if (s->p == s->end) return bad(s, s->p, "the text ends too early");
     switch (*s->p) {
     case '"':
@@ -442,24 +447,46 @@ static void mark_odd(cJSON *node, const scan *s, size_t *number, size_t *next)
     }
 }
 
+/* Whatever the status, *s is to be freed. */
+static glmq_status scan_text(scan *s, const char *text, size_t len, unsigned flags,
+                             glmq_error *err)
+{
+    *s = (scan){ .text = text, .p = text, .end = text + len, .flags = flags, .err = err };
+    if (len > GLMQ_HEADER_MAX)
+        return glmq_fail(err, GLMQ_E_LIMIT, "json: %zu bytes, at most %d", len, GLMQ_HEADER_MAX);
+    return scan_all(s);
+}
+
+glmq_status glmq_json_check(const char *text, size_t len, unsigned flags, glmq_error *err)
+{
+    scan s;
+    const glmq_status st = scan_text(&s, text, len, flags, err);
+    scan_free(&s);
+    return st;
+}
+
+static glmq_status build_tree(cJSON **out, const scan *s, glmq_error *err)
+{
+    const size_t len = (size_t)(s->end - s->text);
+    size_t number = 0, next = 0;
+    if (s->values > GLMQ_JSON_VALUES)
+        return glmq_fail(err, GLMQ_E_LIMIT, "json: %zu values, at most %d", s->values,
+                         GLMQ_JSON_VALUES);
+    *out = glmq_fault() ? NULL : cJSON_ParseWithLength(s->text, len);
+    if (!*out) /* what the scan accepts, cJSON accepts */
+        return glmq_fail(err, GLMQ_E_NOMEM, "json: out of memory for the tree of %zu bytes", len);
+    mark_odd(*out, s, &number, &next);
+    return GLMQ_OK;
+}
+
 glmq_status glmq_json_parse(cJSON **out, const char *text, size_t len, unsigned flags,
                             glmq_error *err)
 {
-    scan s = { .text = text, .p = text, .end = text + len, .flags = flags, .err = err };
-    size_t number = 0, next = 0;
+    scan s;
     glmq_status st;
-
     *out = NULL;
-    if (len > GLMQ_HEADER_MAX)
-        return glmq_fail(err, GLMQ_E_LIMIT, "json: %zu bytes, at most %d", len, GLMQ_HEADER_MAX);
-    st = scan_all(&s);
-    if (!st) {
-        *out = glmq_fault() ? NULL : cJSON_ParseWithLength(text, len);
-        if (*out)
-            mark_odd(*out, &s, &number, &next);
-        else /* what the scan accepts, cJSON accepts */
-            st = glmq_fail(err, GLMQ_E_NOMEM, "json: out of memory for the tree of %zu bytes", len);
-    }
+    st = scan_text(&s, text, len, flags, err);
+    if (!st) st = build_tree(out, &s, err);
     scan_free(&s);
     return st;
 }
@@ -590,6 +617,28 @@ static const char *object_begin(const char *text, const char *end)
 {
     const char *p = skip_space(text, end);
     return p < end && *p == '{' ? p + 1 : NULL;
+}
+
+int glmq_json_next(const char *text, size_t len, size_t *at, glmq_json_member *out)
+{
+    const char *const end = text + len, *const begin = object_begin(text, end);
+    if (!begin || !next_member(text, *at ? text + *at : begin, end, out)) return 0;
+    *at = out->end;
+    return 1;
+}
+
+size_t glmq_json_unescape(const char *quote, char *out, size_t cap)
+{
+    const char *const end = string_end(quote) - 1, *why;
+    size_t len = 0;
+    for (const char *p = quote + 1; p < end;) {
+        char bytes[4] = { *p };
+        size_t n = 1;
+        p += *p == '\\' ? escape(p, end, bytes, &n, &why) : 1;
+        for (size_t i = 0; i < n; i++, len++)
+            if (len < cap) out[len] = bytes[i];
+    }
+    return len;
 }
 
 int glmq_json_find(const char *text, size_t len, const char *name, glmq_json_member *out)

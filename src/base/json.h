@@ -23,6 +23,10 @@ enum { GLMQ_JSON_ALLOW_DUPLICATES = 1 }; /* flags */
 glmq_status glmq_json_parse(cJSON **out, const char *text, size_t len, unsigned flags,
                             glmq_error *err);
 
+/* Accepts exactly what glmq_json_parse accepts, but builds no tree: a tree takes up to 40
+ * times the bytes of its text. */
+glmq_status glmq_json_check(const char *text, size_t len, unsigned flags, glmq_error *err);
+
 /* Lookups.  `path` is "a.b.c"; NULL when absent.  Linear: for small objects. */
 const cJSON *glmq_json_get(const cJSON *root, const char *path);
 const char *glmq_json_string(const cJSON *root, const char *path); /* NULL: absent, or no string */
@@ -39,6 +43,14 @@ typedef struct glmq_json_member {
     size_t begin, end; /* the member: key, colon, value               */
     size_t value_begin, value_end;
 } glmq_json_member;
+
+/* Walks the members of an object: *at begins as 0.  Returns 1 and the next member, or 0 at
+ * the end and when the text is no object. */
+int glmq_json_next(const char *text, size_t len, size_t *at, glmq_json_member *out);
+
+/* The string that begins with the quote at `quote`, unescaped: at most `cap` bytes of it go
+ * to `out`.  Returns its length, which is less than that of the text. */
+size_t glmq_json_unescape(const char *quote, char *out, size_t cap);
 
 /* Finds the top-level member `key`; returns 1 or 0. */
 int glmq_json_find(const char *text, size_t len, const char *key, glmq_json_member *out);

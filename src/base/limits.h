@@ -8,6 +8,7 @@ enum {
     GLMQ_RANK_MAX = 32,
     GLMQ_NAME_MAX = 1024,        /* bytes of a tensor or array name                         */
     GLMQ_JSON_DEPTH = 64,
+    GLMQ_JSON_VALUES = 8000000,  /* of a tree: about 80 bytes each                          */
     GLMQ_FILES_MAX = 100000,     /* files of a folder                                       */
     GLMQ_LAYERS_MAX = 4096,
     GLMQ_EXPERTS_MAX = 65536,

@@ -6,11 +6,10 @@
 
 typedef struct glmq_st_header {
     glmq_array *arrays; /* in the order of their offsets; names and dims are the header's */
-    size_t count;
+    size_t count, capacity;
     glmq_meta *meta;
-    size_t meta_count;
+    size_t meta_count, meta_capacity;
     glmq_arena arena;
-    cJSON *tree;
 } glmq_st_header;
 
 /* Reads and checks the header of a file.  Breaking any rule of the format is GLMQ_E_FORMAT.

@@ -66,8 +66,8 @@
     X(BAD_ZERO_HIDES_OVERFLOW, GLMQ_E_FORMAT, "overflows")                                 \
     X(BAD_BYTES_WRAP, GLMQ_E_FORMAT, "overflow")                                           \
     X(BAD_TYPE_9999, GLMQ_E_UNSUPPORTED, "type 9999")                                      \
-    X(BAD_TYPE_REMOVED, GLMQ_E_UNSUPPORTED, "type 4")                                      \
-    X(BAD_TYPE_OF_A_FORK, GLMQ_E_UNSUPPORTED, "type 137")                                  \
+    X(BAD_TYPE_REMOVED, GLMQ_E_UNSUPPORTED, "type 4: removed from ggml (was Q4_2)")                                      \
+    X(BAD_TYPE_OF_A_FORK, GLMQ_E_UNSUPPORTED, "type 137: IQ2_K of ik_llama.cpp")                                  \
     X(BAD_RAGGED_BLOCK, GLMQ_E_FORMAT, "33 columns")                                       \
     X(BAD_OFFSET_UNALIGNED, GLMQ_E_FORMAT, "no multiple of 32")                            \
     X(BAD_OFFSET_BEYOND, GLMQ_E_FORMAT, "of the data, which has")                          \

@@ -168,6 +168,56 @@ static void deep_and_long_json_is_refused_quickly(void **state)
     free(digits);
 }
 
+static long peak_kib(void)
+{
+    struct rusage r;
+    getrusage(RUSAGE_SELF, &r);
+    return r.ru_maxrss;
+}
+
+/* A tree of this would take 2.4 GB. */
+static void a_header_of_millions_of_numbers_costs_no_more_than_its_text(void **state)
+{
+    enum { NUMBERS = 30000000 };
+    static const char before[] = "{\"a\":{\"dtype\":\"U8\",\"shape\":[1";
+    const size_t len = sizeof before - 1;
+    const long peak = peak_kib();
+    char *text = malloc(len + 2 * (size_t)NUMBERS + 64);
+    (void)state;
+    if (!text) abort();
+    memcpy(text, before, len);
+    for (size_t i = 0; i < NUMBERS; i++) memcpy(text + len + 2 * i, ",1", 2);
+    strcpy(text + len + 2 * (size_t)NUMBERS, "],\"data_offsets\":[0,1]}}");
+    {
+        opened o = open_header(text, 1);
+        assert_int_equal(o.status, GLMQ_E_LIMIT);
+        assert_non_null(strstr(o.err.msg, "a: more than 32 dimensions"));
+        close_all(&o);
+    }
+    free(text);
+    assert_true(peak_kib() - peak < 600 * 1024); /* the text, its file's copy, sanitizers */
+}
+
+static void a_config_of_too_many_values_is_refused_before_its_tree_is_built(void **state)
+{
+    enum { NUMBERS = 8000000 };
+    char *text = malloc(2 * (size_t)NUMBERS + 64);
+    folder f = folder_make();
+    opened o;
+    (void)state;
+    if (!text) abort();
+    strcpy(text, "{\"a\":[1");
+    for (size_t i = 0; i < NUMBERS; i++) memcpy(text + 7 + 2 * i, ",1", 2);
+    strcpy(text + 7 + 2 * (size_t)NUMBERS, "]}");
+    folder_text(&f, "config.json", text);
+    free(text);
+    SHARD(&f, "model.safetensors", "x");
+    o = open_folder(&f);
+    assert_int_equal(o.status, GLMQ_E_LIMIT);
+    assert_non_null(strstr(o.err.msg, "config.json: json: 8000003 values, at most 8000000"));
+    close_all(&o);
+}
+
 static void members_of_the_wrong_kind_are_refused(void **state)
 {
     (void)state;
@@ -175,10 +225,12 @@ static void members_of_the_wrong_kind_are_refused(void **state)
     refused("{\"a\":null}", 0, "a: is no object");
     refused("{\"a\":{\"dtype\":1,\"shape\":[1],\"data_offsets\":[0,1]}}", 1, "a: no dtype");
     refused("{\"a\":{\"dtype\":\"U8\",\"shape\":{},\"data_offsets\":[0,1]}}", 1, "a: no shape");
-    refused("{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":{}}}", 1, "not two numbers");
+    refused("{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":{}}}", 1, "no data_offsets");
     refused("{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[]}}", 1, "not two numbers");
     refused("{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0]}}", 1, "not two numbers");
-    refused("{\"a\":{\"dtype\":\"U8\",\"shape\":[1]}}", 1, "not two numbers");
+    refused("{\"a\":{\"dtype\":\"U8\",\"shape\":[1]}}", 1, "a: no data_offsets");
+    refused("{\"a\":{\"dtype\":\"U8\",\"data_offsets\":[0,1]}}", 1, "a: no shape");
+    refused("{\"a\":{\"shape\":[1],\"data_offsets\":[0,1]}}", 1, "a: no dtype");
     refused("\"text\"", 0, "no JSON object");
     refused("null", 0, "no JSON object");
     refused("{} {}", 0, "trailing text");
@@ -224,13 +276,6 @@ static opened open_sparse(const char *name, bytes b, uint64_t size)
     snprintf(path, sizeof path, "%s/%s", f.path, name);
     if (truncate(path, (off_t)size)) abort();
     return open_folder(&f);
-}
-
-static long peak_kib(void)
-{
-    struct rusage r;
-    getrusage(RUSAGE_SELF, &r);
-    return r.ru_maxrss;
 }
 
 static void a_huge_sparse_file_costs_no_memory(void **state)
@@ -337,6 +382,8 @@ int main(void)
         cmocka_unit_test(gguf_names_are_escaped_in_messages),
         cmocka_unit_test(numbers_must_be_plain_whole_ones),
         cmocka_unit_test(deep_and_long_json_is_refused_quickly),
+        cmocka_unit_test(a_header_of_millions_of_numbers_costs_no_more_than_its_text),
+        cmocka_unit_test(a_config_of_too_many_values_is_refused_before_its_tree_is_built),
         cmocka_unit_test(members_of_the_wrong_kind_are_refused),
         cmocka_unit_test(a_file_that_shrinks_is_an_io_error),
         cmocka_unit_test(a_huge_sparse_file_costs_no_memory),
