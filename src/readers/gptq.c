@@ -245,6 +245,29 @@ static int is_width(uint64_t bits)
     return bits >= 2 && bits <= 8;
 }
 
+/* Do `words` 32-bit words hold just `cols` codes of `bits` bits? */
+static int fits(uint64_t words, uint64_t cols, uint64_t bits)
+{
+    return is_width(bits) && ceil_div_u64(cols * bits, 32) == words;
+}
+
+/* The width of `cols` codes in `words` words: the configuration's if it fits. */
+static glmq_status measure_bits(const job *j, const glmq_array *codes, uint64_t cols,
+                                uint64_t *bits, glmq_error *err)
+{
+    static const uint8_t usual[] = { 4, 8, 2, 3, 5, 6, 7 };
+
+    *bits = j->p.bits;
+    if (fits(codes->dims[0], cols, *bits)) return GLMQ_OK;
+    for (size_t i = 0; i < GLMQ_COUNT(usual); i++) {
+        *bits = usual[i];
+        if (fits(codes->dims[0], cols, *bits)) return GLMQ_OK;
+    }
+    return glmq_fail(err, GLMQ_E_FORMAT,
+                     "%s: %" PRIu64 " rows of 32 bits are no codes for %" PRIu64 " columns",
+                     codes->name, codes->dims[0], cols);
+}
+
 /* Bits and columns: from the model's shape, or else from the zero points, which pack N. */
 static glmq_status measure(const job *j, const glmq_module *m, uint64_t *bits, uint64_t *cols,
                            glmq_error *err)
@@ -256,14 +279,9 @@ static glmq_status measure(const job *j, const glmq_module *m, uint64_t *bits, u
     if (mul_u64(codes->dims[0], 32, &stored))
         return glmq_fail(err, GLMQ_E_LIMIT, "%s: too many rows", codes->name);
     if (glmq_hf_module_shape(j->g, m, &want_rows, cols)) {
-        if (want_rows != rows)
-            return glmq_fail(err, GLMQ_E_FORMAT, "%s: %" PRIu64 " columns, expected %" PRIu64,
-                             codes->name, rows, want_rows);
-        *bits = stored / *cols;
-        if (is_width(*bits) && *bits * *cols == stored) return GLMQ_OK;
-        return glmq_fail(err, GLMQ_E_FORMAT,
-                         "%s: %" PRIu64 " rows of 32 bits are no codes for %" PRIu64 " columns",
-                         codes->name, codes->dims[0], *cols);
+        if (want_rows == rows) return measure_bits(j, codes, *cols, bits, err);
+        return glmq_fail(err, GLMQ_E_FORMAT, "%s: %" PRIu64 " columns, expected %" PRIu64,
+                         codes->name, rows, want_rows);
     }
     if (mul_u64(zeros->dims[1], 32, bits))
         return glmq_fail(err, GLMQ_E_LIMIT, "%s: too many columns", zeros->name);
