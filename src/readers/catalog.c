@@ -156,8 +156,8 @@ glmq_status glmq_catalog_side_file(const glmq_source *src, const char *name, cha
 
 static glmq_status load_config(glmq_catalog *cat, glmq_error *err)
 {
-    GLMQ_TRY(glmq_catalog_side_file(cat->source, "config.json", &cat->config_text,
-                                    &cat->config_len, err));
+    GLMQ_TRY(glmq_catalog_side_file(cat->source, "config.json", &cat->config_text, &cat->config_len,
+                                    err));
     if (!cat->config_text) return GLMQ_OK;
     GLMQ_TRY(glmq_within(err,
                          glmq_json_parse(&cat->config, cat->config_text, cat->config_len, 0, err),
@@ -242,8 +242,7 @@ static glmq_status load_quant(glmq_catalog *cat, glmq_error *err)
         cat->quant = node;
         cat->quant_file = "config.json";
     }
-    for (size_t i = 0; i < GLMQ_COUNT(files); i++)
-        GLMQ_TRY(load_quant_copy(cat, files[i], err));
+    for (size_t i = 0; i < GLMQ_COUNT(files); i++) GLMQ_TRY(load_quant_copy(cat, files[i], err));
     return GLMQ_OK;
 }
 
@@ -281,8 +280,7 @@ static glmq_status sniff(glmq_catalog *cat, glmq_error *err)
     }
     cat->container = CONTAINER_SAFETENSORS;
     if (glmq_ends_with(name, ".safetensors")) return GLMQ_OK;
-    if (have == sizeof head && load_le64(head) <= GLMQ_HEADER_MAX && head[8] == '{')
-        return GLMQ_OK;
+    if (have == sizeof head && load_le64(head) <= GLMQ_HEADER_MAX && head[8] == '{') return GLMQ_OK;
     if (glmq_ends_with(name, ".gguf")) { /* gguf.c says what is wrong with it */
         cat->container = CONTAINER_GGUF;
         return GLMQ_OK;
@@ -309,10 +307,9 @@ static glmq_status look_around(glmq_catalog *cat, glmq_error *err)
         model |= strcmp(name, "model.safetensors.index.json") == 0;
     }
     if (!gguf && !tensors)
-        return glmq_fail(err, GLMQ_E_FORMAT,
-                         "no *.safetensors and no *.gguf among its %zu files%s%s", count,
-                         count ? ", the first is " : "",
-                         count ? glmq_source_name(cat->source, 0) : "");
+        return glmq_fail(
+            err, GLMQ_E_FORMAT, "no *.safetensors and no *.gguf among its %zu files%s%s", count,
+            count ? ", the first is " : "", count ? glmq_source_name(cat->source, 0) : "");
     cat->container = gguf && !(tensors && model) ? CONTAINER_GGUF : CONTAINER_SAFETENSORS;
     return GLMQ_OK;
 }

@@ -33,9 +33,9 @@ static const uint64_t ITEMS_MAX = UINT64_C(1) << 30;
 typedef struct header {
     const glmq_source *source;
     size_t file;
-    uint64_t size;       /* of the file                                 */
+    uint64_t size; /* of the file                                 */
     uint8_t *buf;
-    uint64_t have, at;   /* bytes in `buf`; the cursor                  */
+    uint64_t have, at; /* bytes in `buf`; the cursor                  */
 } header;
 
 typedef struct piece {
@@ -94,8 +94,8 @@ static glmq_status read_on(header *h, uint64_t end, glmq_error *err)
     buf = glmq_realloc(h->buf, (size_t)want);
     if (!buf) return glmq_fail(err, GLMQ_E_NOMEM, "header of %" PRIu64 " bytes", want);
     h->buf = buf;
-    st = glmq_source_read(h->source, h->file, h->have, buf + h->have, (size_t)(want - h->have),
-                          err);
+    st =
+        glmq_source_read(h->source, h->file, h->have, buf + h->have, (size_t)(want - h->have), err);
     if (st) return st;
     h->have = want;
     return GLMQ_OK;
@@ -158,8 +158,7 @@ static glmq_status take_items(header *h, const glmq_gguf_value *v, glmq_error *e
         h->at += v->count * each;
         return GLMQ_OK;
     }
-    for (uint64_t i = 0; i < v->count; i++)
-        GLMQ_TRY(take_string(h, "string of an array", &s, err));
+    for (uint64_t i = 0; i < v->count; i++) GLMQ_TRY(take_string(h, "string of an array", &s, err));
     return GLMQ_OK;
 }
 
@@ -219,8 +218,7 @@ static glmq_status take_keys(part *p, uint64_t count, glmq_error *err)
                              count);
         st = take_value(h, v, &p->places[i].data, err);
         if (st)
-            return glmq_within(err, st, "key %.*s", shown(key.len),
-                               (const char *)h->buf + key.at);
+            return glmq_within(err, st, "key %.*s", shown(key.len), (const char *)h->buf + key.at);
         p->places[i].key = key.at;
         v->key_len = (size_t)key.len;
         p->kv.count = (size_t)i + 1;
@@ -477,7 +475,8 @@ static glmq_status open_part(glmq_catalog *cat, uint32_t file, part **out, glmq_
     glmq_status st;
     *out = NULL;
     if (!p) return glmq_fail(err, GLMQ_E_NOMEM, "gguf");
-    p->in = (header){ .source = cat->source, .file = file,
+    p->in = (header){ .source = cat->source,
+                      .file = file,
                       .size = glmq_source_size(cat->source, file) };
     st = read_part(cat, p, err);
     if (st) {
@@ -505,8 +504,11 @@ static glmq_status add_arrays(glmq_catalog *cat, const part *p, glmq_error *err)
     for (uint64_t i = 0; i < p->info_count; i++) {
         const info *t = &p->infos[i];
         uint64_t dims[DIMS_MAX];
-        glmq_array a = { .name = name, .dims = dims, .offset = p->data + t->offset,
-                         .bytes = t->bytes, .file = (uint32_t)p->in.file,
+        glmq_array a = { .name = name,
+                         .dims = dims,
+                         .offset = p->data + t->offset,
+                         .bytes = t->bytes,
+                         .file = (uint32_t)p->in.file,
                          .dtype = (uint8_t)t->dtype };
         memcpy(name, info_name(p, t), (size_t)t->name.len);
         name[t->name.len] = '\0';
@@ -520,8 +522,8 @@ static glmq_status add_arrays(glmq_catalog *cat, const part *p, glmq_error *err)
 
 /* "<prefix>-00002-of-00003.gguf". */
 typedef struct split_name {
-    size_t prefix;      /* bytes of it                              */
-    uint64_t no, of;    /* 1-based; of == 0: not the name of a part */
+    size_t prefix;   /* bytes of it                              */
+    uint64_t no, of; /* 1-based; of == 0: not the name of a part */
 } split_name;
 
 static split_name parse_split(const char *name)
@@ -627,8 +629,7 @@ static glmq_status check_names(glmq_catalog *cat, const parts *all, uint64_t spl
     return gap ? missing_part(cat, all, split_count - all->count, gap, err) : GLMQ_OK;
 }
 
-static glmq_status check_number(const part *p, const char *name, uint64_t expected,
-                                glmq_error *err)
+static glmq_status check_number(const part *p, const char *name, uint64_t expected, glmq_error *err)
 {
     uint64_t no = 0;
     if (!glmq_gguf_u64(&p->kv, "split.no", &no))

@@ -5,15 +5,20 @@
 #include "base/safe.h"
 #include "base/strmap.h"
 
+typedef enum kind { NO_INTEGER, UNSIGNED, SIGNED, FLAG } kind;
+
 static const struct {
     const char *name;
-    uint32_t bytes; /* of a scalar; 0: has a length of its own */
+    uint8_t bytes; /* of a scalar; 0: has a length of its own */
+    uint8_t kind;
 } types[GGUF_TYPES] = {
-    [GGUF_U8] = { "u8", 1 },         [GGUF_I8] = { "i8", 1 },     [GGUF_U16] = { "u16", 2 },
-    [GGUF_I16] = { "i16", 2 },       [GGUF_U32] = { "u32", 4 },   [GGUF_I32] = { "i32", 4 },
-    [GGUF_F32] = { "f32", 4 },       [GGUF_BOOL] = { "bool", 1 }, [GGUF_STRING] = { "string", 0 },
-    [GGUF_ARRAY] = { "array", 0 },   [GGUF_U64] = { "u64", 8 },   [GGUF_I64] = { "i64", 8 },
-    [GGUF_F64] = { "f64", 8 },
+    [GGUF_U8] = { "u8", 1, UNSIGNED },           [GGUF_I8] = { "i8", 1, SIGNED },
+    [GGUF_U16] = { "u16", 2, UNSIGNED },         [GGUF_I16] = { "i16", 2, SIGNED },
+    [GGUF_U32] = { "u32", 4, UNSIGNED },         [GGUF_I32] = { "i32", 4, SIGNED },
+    [GGUF_F32] = { "f32", 4, NO_INTEGER },       [GGUF_BOOL] = { "bool", 1, FLAG },
+    [GGUF_STRING] = { "string", 0, NO_INTEGER }, [GGUF_ARRAY] = { "array", 0, NO_INTEGER },
+    [GGUF_U64] = { "u64", 8, UNSIGNED },         [GGUF_I64] = { "i64", 8, SIGNED },
+    [GGUF_F64] = { "f64", 8, NO_INTEGER },
 };
 
 uint32_t glmq_gguf_type_bytes(uint32_t type)
@@ -36,25 +41,18 @@ const glmq_gguf_value *glmq_gguf_get(const glmq_gguf *g, const char *key)
 int glmq_gguf_item_i64(const glmq_gguf_value *v, uint64_t i, int64_t *out)
 {
     const uint32_t type = v->type == GGUF_ARRAY ? v->item : v->type;
-    const uint32_t bytes = glmq_gguf_type_bytes(type);
-    const uint8_t *p;
-    if (i >= v->count || !bytes) return 0;
-    p = v->data + i * bytes;
-    switch (type) {
-    case GGUF_U8: *out = p[0]; return 1;
-    case GGUF_I8: *out = (int8_t)p[0]; return 1;
-    case GGUF_BOOL: *out = p[0] != 0; return 1; /* the peers read any byte but 0 as true */
-    case GGUF_U16: *out = load_le16(p); return 1;
-    case GGUF_I16: *out = (int16_t)load_le16(p); return 1;
-    case GGUF_U32: *out = load_le32(p); return 1;
-    case GGUF_I32: *out = (int32_t)load_le32(p); return 1;
-    case GGUF_I64: *out = (int64_t)load_le64(p); return 1;
-    case GGUF_U64:
-        if (load_le64(p) > INT64_MAX) return 0;
-        *out = (int64_t)load_le64(p);
+    const uint32_t bytes = glmq_gguf_type_bytes(type), unused = 64 - 8 * bytes;
+    uint64_t u = 0;
+    if (i >= v->count || !bytes || types[type].kind == NO_INTEGER) return 0;
+    memcpy(&u, v->data + i * bytes, bytes);
+    if (types[type].kind == SIGNED) {
+        *out = (int64_t)(u << unused) >> unused;
         return 1;
-    default: return 0;
     }
+    if (u > INT64_MAX) return 0;
+    /* The peers read any byte but 0 as true. */
+    *out = types[type].kind == FLAG ? u != 0 : (int64_t)u;
+    return 1;
 }
 
 int glmq_gguf_u64(const glmq_gguf *g, const char *key, uint64_t *out)

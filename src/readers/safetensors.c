@@ -222,8 +222,8 @@ static glmq_status take_meta(glmq_st_header *h, slice object, uint32_t file, glm
         const slice v = value_of(object, &m);
         glmq_meta *wide = room(h->meta, h->meta_count, &h->meta_capacity, sizeof *wide);
         const char *value;
+        if (wide) h->meta = wide;
         if (!key || !wide) return glmq_fail(err, GLMQ_E_NOMEM, "__metadata__");
-        h->meta = wide;
         if (*v.s != '"')
             return glmq_fail(err, GLMQ_E_FORMAT, "__metadata__: %.200s is no string", key);
         value = keep_string(h, v.s, v.len);
@@ -262,8 +262,7 @@ static glmq_status take_members(glmq_st_header *h, slice text, uint32_t file, gl
     GLMQ_TRY(glmq_json_check(text.s, text.len, 0, err));
     if (text.s[strspn(text.s, " \t\r\n")] != '{')
         return glmq_fail(err, GLMQ_E_FORMAT, "the header is no JSON object");
-    while (glmq_json_next(text.s, text.len, &at, &m))
-        GLMQ_TRY(take_member(h, text, &m, file, err));
+    while (glmq_json_next(text.s, text.len, &at, &m)) GLMQ_TRY(take_member(h, text, &m, file, err));
     return GLMQ_OK;
 }
 
@@ -284,11 +283,13 @@ static glmq_status tile(glmq_st_header *h, uint64_t data, uint64_t data_bytes, g
         glmq_array *a = &h->arrays[i];
         if (a->offset != at)
             return glmq_fail(err, GLMQ_E_FORMAT,
-                             "%.200s: data begins at %" PRIu64 ", the array before it ends at %" PRIu64,
+                             "%.200s: data begins at %" PRIu64
+                             ", the array before it ends at %" PRIu64,
                              a->name, a->offset, at);
         if (a->bytes > data_bytes - at)
             return glmq_fail(err, GLMQ_E_FORMAT,
-                             "%.200s: %" PRIu64 " bytes at %" PRIu64 " of the data, which has %" PRIu64,
+                             "%.200s: %" PRIu64 " bytes at %" PRIu64
+                             " of the data, which has %" PRIu64,
                              a->name, a->bytes, at, data_bytes);
         at += a->bytes;
         a->offset += data;

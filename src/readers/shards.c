@@ -28,20 +28,20 @@ typedef struct named {
 
 typedef struct shards {
     glmq_catalog *cat;
-    uint32_t *left;     /* candidates that are no shards yet, in the source's order */
+    uint32_t *left; /* candidates that are no shards yet, in the source's order */
     size_t left_count;
-    uint32_t *taken;    /* shards                                                   */
+    uint32_t *taken; /* shards                                                   */
     size_t taken_count;
 
-    cJSON *index;       /* NULL: none, or ignored                                   */
-    const cJSON *map;   /* its weight_map                                           */
+    cJSON *index;     /* NULL: none, or ignored                                   */
+    const cJSON *map; /* its weight_map                                           */
     named *files;
     size_t file_count, file_capacity;
     glmq_strmap file_by_name;
-    glmq_strmap home;   /* array name -> number in `files`                          */
+    glmq_strmap home; /* array name -> number in `files`                          */
 
-    glmq_strmap stems;  /* modules that the arrays of the catalog belong to         */
-    size_t stemmed;     /* arrays whose stems are in it                             */
+    glmq_strmap stems; /* modules that the arrays of the catalog belong to         */
+    size_t stemmed;    /* arrays whose stems are in it                             */
 } shards;
 
 static glmq_status no_memory(glmq_error *err)
@@ -229,9 +229,9 @@ static glmq_status add_header(shards *s, const glmq_st_header *h, uint32_t file,
     }
     GLMQ_TRY(keep_meta(s->cat, h, err));
     s->taken[s->taken_count++] = file;
-    if (twice && glmq_catalog_note(s->cat, GLMQ_WARNING, "duplicate-array", NULL, file_name,
-                                   "%zu arrays are also in another shard; the index decides",
-                                   twice))
+    if (twice &&
+        glmq_catalog_note(s->cat, GLMQ_WARNING, "duplicate-array", NULL, file_name,
+                          "%zu arrays are also in another shard; the index decides", twice))
         return no_memory(err);
     if (s->index && unnamed_count &&
         glmq_catalog_note(s->cat, GLMQ_WARNING, "not-in-index", unnamed, file_name,
@@ -294,7 +294,7 @@ static glmq_status take_shards(shards *s, glmq_error *err)
 /* ---- what is left over ---- */
 
 /* Parameters that may stand beside a weight of the same module without being one. */
-static const char *const companions[] = { "bias",    "e_score_correction_bias", "input_scale",
+static const char *const companions[] = { "bias", "e_score_correction_bias", "input_scale",
                                           "k_scale", "v_scale" };
 
 /* Bytes of the module in front of the last dot; 0: a companion, or no dot. */
@@ -429,7 +429,8 @@ static glmq_status broken_promise(shards *s, const named *f, glmq_error *err)
                          f->first, f->name, gone ? "which does not exist" : "which lacks it",
                          f->lacking);
     if (glmq_catalog_note(s->cat, GLMQ_ERROR, gone ? "missing-shard" : "missing-array", f->first,
-                          f->name, "the index promises %" PRIu64 " arrays in it that %s; the first is %s",
+                          f->name,
+                          "the index promises %" PRIu64 " arrays in it that %s; the first is %s",
                           f->lacking, gone ? "are missing with it" : "it lacks", f->first))
         return no_memory(err);
     return GLMQ_OK;
@@ -437,7 +438,8 @@ static glmq_status broken_promise(shards *s, const named *f, glmq_error *err)
 
 static glmq_status note_stale(shards *s, const account *a, glmq_error *err)
 {
-    const glmq_array *stray = a->stray ? glmq_catalog_find(s->cat, a->stray, strlen(a->stray)) : NULL;
+    const glmq_array *stray =
+        a->stray ? glmq_catalog_find(s->cat, a->stray, strlen(a->stray)) : NULL;
     uint64_t number = 0;
     if (!stray) return GLMQ_OK;
     glmq_strmap_get(&s->home, a->stray, strlen(a->stray), &number);

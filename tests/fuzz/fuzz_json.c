@@ -28,6 +28,28 @@ static void edit(const char *text, size_t len, const cJSON *tree)
     glmq_text_free(&t);
 }
 
+/* Walking the text must give the members that the tree has. */
+static void walk(const char *text, size_t len, const cJSON *tree)
+{
+    const cJSON *n = cJSON_IsObject(tree) ? tree->child : NULL;
+    glmq_json_member m;
+    size_t at = 0;
+    for (; glmq_json_next(text, len, &at, &m); n = n->next) {
+        char *key = malloc(m.value_begin - m.begin);
+        size_t got;
+        if (!key) abort();
+        got = glmq_json_unescape(text + m.begin, key, m.value_begin - m.begin);
+        if (!n || strlen(n->string) != got || memcmp(n->string, key, got))
+            fuzz_broken("a member under another name than the tree has");
+        free(key);
+        if (cJSON_IsString(n) != (text[m.value_begin] == '"') ||
+            cJSON_IsObject(n) != (text[m.value_begin] == '{') ||
+            cJSON_IsArray(n) != (text[m.value_begin] == '['))
+            fuzz_broken("a member of another kind than the tree has");
+    }
+    if (n) fuzz_broken("the tree has more members than the walk finds");
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     char *text = malloc(len ? len : 1); /* no terminator: reading behind the end shows */
@@ -38,6 +60,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     if (glmq_json_parse(&tree, text, len, 0, &err) == GLMQ_OK) {
         uint64_t v;
         edit(text, len, tree);
+        walk(text, len, tree);
+        if (glmq_json_check(text, len, 0, &err)) fuzz_broken("a tree of what is refused");
         for (const cJSON *n = tree->child; n; n = n->next) glmq_json_u64(n, &v);
         (void)glmq_json_string(tree, "a.b");
     } else if (tree) {

@@ -7,81 +7,81 @@
 #include "readers/gguf_kv.h"
 
 /* X(word, status, text in the message, or the code of the problem where the status is OK) */
-#define DEFECTS(X)                                                                         \
-    X(FINE, GLMQ_OK, NULL)                                                                 \
-    X(FINE_VERSION_2, GLMQ_OK, NULL)                                                       \
-    X(FINE_ALIGNMENT_64, GLMQ_OK, NULL)                                                    \
-    X(FINE_ALIGNMENT_1, GLMQ_OK, NULL)                                                     \
-    X(FINE_NO_ARRAYS, GLMQ_OK, NULL)                                                       \
-    X(FINE_NO_KEYS, GLMQ_OK, NULL)                                                         \
-    X(FINE_ZERO_DIM, GLMQ_OK, NULL)                                                        \
-    X(FINE_NO_DIMS, GLMQ_OK, NULL)                                                         \
-    X(FINE_NAME_63, GLMQ_OK, NULL)                                                         \
-    X(FINE_BOOL_7, GLMQ_OK, NULL)                                                          \
-    X(FINE_EMPTY_ARRAY, GLMQ_OK, NULL)                                                     \
-    X(FINE_KEY_WITH_NUL, GLMQ_OK, NULL)                                                    \
-    X(FINE_STRING_NOT_UTF8, GLMQ_OK, NULL)                                                 \
-    X(FINE_NO_LAST_PADDING, GLMQ_OK, NULL)                                                 \
-    X(FINE_GAP, GLMQ_OK, "gguf-gaps")                                                      \
-    X(FINE_REORDERED, GLMQ_OK, "gguf-gaps")                                                \
-    X(FINE_TRAILING, GLMQ_OK, "trailing-bytes")                                            \
-    X(BAD_MAGIC, GLMQ_E_FORMAT, "begins with 47 47 55 58")                                 \
-    X(BAD_VERSION_0, GLMQ_E_FORMAT, "version 0")                                           \
-    X(BAD_VERSION_1, GLMQ_E_UNSUPPORTED, "version 1")                                      \
-    X(BAD_VERSION_4, GLMQ_E_UNSUPPORTED, "version 4")                                      \
-    X(BAD_BIG_ENDIAN, GLMQ_E_UNSUPPORTED, "big-endian")                                    \
-    X(BAD_ARRAYS_HUGE, GLMQ_E_FORMAT, "1152921504606846976 arrays")                        \
-    X(BAD_ARRAYS_NEGATIVE, GLMQ_E_FORMAT, "18446744073709551615 arrays")                   \
-    X(BAD_ARRAYS_ONE_MORE, GLMQ_E_FORMAT, "array 3 of 4")                                  \
-    X(BAD_KEYS_HUGE, GLMQ_E_FORMAT, "1152921504606846976 keys")                            \
-    X(BAD_KEYS_NEGATIVE, GLMQ_E_FORMAT, "18446744073709551615 keys")                       \
-    X(BAD_KEYS_ONE_MORE, GLMQ_E_FORMAT, "array 1 of 3")                                         \
-    X(BAD_KEY_EMPTY, GLMQ_E_FORMAT, "is empty")                                            \
-    X(BAD_KEY_LENGTH_WRAPS, GLMQ_E_FORMAT, "key: 18446744073709551615 bytes at")           \
-    X(BAD_KEY_LENGTH_BEYOND, GLMQ_E_FORMAT, "the file ends at")                            \
-    X(BAD_KEY_TWICE, GLMQ_E_FORMAT, "key x.count is there twice")                          \
-    X(BAD_KEY_TWICE_OTHER_TYPE, GLMQ_E_FORMAT, "key x.count is there twice")               \
-    X(BAD_VALUE_TYPE, GLMQ_E_FORMAT, "value type 13")                                      \
-    X(BAD_VALUE_TYPE_HUGE, GLMQ_E_FORMAT, "value type 4294967295")                         \
-    X(BAD_ITEM_TYPE, GLMQ_E_FORMAT, "element type 13")                                     \
-    X(BAD_ARRAY_OF_ARRAYS, GLMQ_E_FORMAT, "array of arrays")                               \
-    X(BAD_ARRAY_COUNT_2_63, GLMQ_E_FORMAT, "array of 9223372036854775808 strings")         \
-    X(BAD_ARRAY_COUNT_WRAPS, GLMQ_E_FORMAT, "array of 2305843009213693953 u64s")           \
-    X(BAD_ARRAY_COUNT_BEYOND, GLMQ_E_FORMAT, "array of 1048576 u32s")                      \
-    X(BAD_ARRAY_STRINGS_BEYOND, GLMQ_E_FORMAT, "array of 1073741824 strings")              \
-    X(BAD_STRING_BEYOND, GLMQ_E_FORMAT, "the file ends at")                                \
-    X(BAD_STRING_WRAPS, GLMQ_E_FORMAT, "string: 18446744073709551608 bytes at")            \
-    X(BAD_ALIGNMENT_TYPE, GLMQ_E_FORMAT, "general.alignment has type u64")                 \
-    X(BAD_ALIGNMENT_0, GLMQ_E_FORMAT, "general.alignment is 0")                            \
-    X(BAD_ALIGNMENT_48, GLMQ_E_FORMAT, "general.alignment is 48")                          \
-    X(BAD_ALIGNMENT_2_31, GLMQ_E_FORMAT, "data begins at 2147483648")                      \
-    X(BAD_NAME_64, GLMQ_E_FORMAT, "name of 64 bytes")                                      \
-    X(BAD_NAME_WITH_NUL, GLMQ_E_FORMAT, "NUL")                                             \
-    X(BAD_NAME_TWICE, GLMQ_E_FORMAT, "array one is there twice")                           \
-    X(BAD_DIMS_5, GLMQ_E_FORMAT, "5 dimensions")                                           \
-    X(BAD_DIMS_HUGE, GLMQ_E_FORMAT, "4294967295 dimensions")                               \
-    X(BAD_DIM_NEGATIVE, GLMQ_E_FORMAT, "overflows")                                        \
-    X(BAD_DIMS_WRAP_TO_4, GLMQ_E_FORMAT, "overflows")                                      \
-    X(BAD_DIMS_OVER_INT64, GLMQ_E_FORMAT, "overflows")                                     \
-    X(BAD_ZERO_HIDES_OVERFLOW, GLMQ_E_FORMAT, "overflows")                                 \
-    X(BAD_BYTES_WRAP, GLMQ_E_FORMAT, "overflow")                                           \
-    X(BAD_TYPE_9999, GLMQ_E_UNSUPPORTED, "type 9999")                                      \
-    X(BAD_TYPE_REMOVED, GLMQ_E_UNSUPPORTED, "type 4: removed from ggml (was Q4_2)")                                      \
-    X(BAD_TYPE_OF_A_FORK, GLMQ_E_UNSUPPORTED, "type 137: IQ2_K of ik_llama.cpp")                                  \
-    X(BAD_RAGGED_BLOCK, GLMQ_E_FORMAT, "33 columns")                                       \
-    X(BAD_OFFSET_UNALIGNED, GLMQ_E_FORMAT, "no multiple of 32")                            \
-    X(BAD_OFFSET_BEYOND, GLMQ_E_FORMAT, "of the data, which has")                          \
-    X(BAD_OFFSET_WRAPS, GLMQ_E_FORMAT, "of the data, which has")                           \
-    X(BAD_OVERLAP, GLMQ_E_FORMAT, "overlaps")                                              \
-    X(BAD_SHARED, GLMQ_E_FORMAT, "overlaps")                                               \
-    X(BAD_DATA_CUT, GLMQ_E_FORMAT, "of the data, which has")                               \
+#define DEFECTS(X)                                                                                 \
+    X(FINE, GLMQ_OK, NULL)                                                                         \
+    X(FINE_VERSION_2, GLMQ_OK, NULL)                                                               \
+    X(FINE_ALIGNMENT_64, GLMQ_OK, NULL)                                                            \
+    X(FINE_ALIGNMENT_1, GLMQ_OK, NULL)                                                             \
+    X(FINE_NO_ARRAYS, GLMQ_OK, NULL)                                                               \
+    X(FINE_NO_KEYS, GLMQ_OK, NULL)                                                                 \
+    X(FINE_ZERO_DIM, GLMQ_OK, NULL)                                                                \
+    X(FINE_NO_DIMS, GLMQ_OK, NULL)                                                                 \
+    X(FINE_NAME_63, GLMQ_OK, NULL)                                                                 \
+    X(FINE_BOOL_7, GLMQ_OK, NULL)                                                                  \
+    X(FINE_EMPTY_ARRAY, GLMQ_OK, NULL)                                                             \
+    X(FINE_KEY_WITH_NUL, GLMQ_OK, NULL)                                                            \
+    X(FINE_STRING_NOT_UTF8, GLMQ_OK, NULL)                                                         \
+    X(FINE_NO_LAST_PADDING, GLMQ_OK, NULL)                                                         \
+    X(FINE_GAP, GLMQ_OK, "gguf-gaps")                                                              \
+    X(FINE_REORDERED, GLMQ_OK, "gguf-gaps")                                                        \
+    X(FINE_TRAILING, GLMQ_OK, "trailing-bytes")                                                    \
+    X(BAD_MAGIC, GLMQ_E_FORMAT, "begins with 47 47 55 58")                                         \
+    X(BAD_VERSION_0, GLMQ_E_FORMAT, "version 0")                                                   \
+    X(BAD_VERSION_1, GLMQ_E_UNSUPPORTED, "version 1")                                              \
+    X(BAD_VERSION_4, GLMQ_E_UNSUPPORTED, "version 4")                                              \
+    X(BAD_BIG_ENDIAN, GLMQ_E_UNSUPPORTED, "big-endian")                                            \
+    X(BAD_ARRAYS_HUGE, GLMQ_E_FORMAT, "1152921504606846976 arrays")                                \
+    X(BAD_ARRAYS_NEGATIVE, GLMQ_E_FORMAT, "18446744073709551615 arrays")                           \
+    X(BAD_ARRAYS_ONE_MORE, GLMQ_E_FORMAT, "array 3 of 4")                                          \
+    X(BAD_KEYS_HUGE, GLMQ_E_FORMAT, "1152921504606846976 keys")                                    \
+    X(BAD_KEYS_NEGATIVE, GLMQ_E_FORMAT, "18446744073709551615 keys")                               \
+    X(BAD_KEYS_ONE_MORE, GLMQ_E_FORMAT, "array 1 of 3")                                            \
+    X(BAD_KEY_EMPTY, GLMQ_E_FORMAT, "is empty")                                                    \
+    X(BAD_KEY_LENGTH_WRAPS, GLMQ_E_FORMAT, "key: 18446744073709551615 bytes at")                   \
+    X(BAD_KEY_LENGTH_BEYOND, GLMQ_E_FORMAT, "the file ends at")                                    \
+    X(BAD_KEY_TWICE, GLMQ_E_FORMAT, "key x.count is there twice")                                  \
+    X(BAD_KEY_TWICE_OTHER_TYPE, GLMQ_E_FORMAT, "key x.count is there twice")                       \
+    X(BAD_VALUE_TYPE, GLMQ_E_FORMAT, "value type 13")                                              \
+    X(BAD_VALUE_TYPE_HUGE, GLMQ_E_FORMAT, "value type 4294967295")                                 \
+    X(BAD_ITEM_TYPE, GLMQ_E_FORMAT, "element type 13")                                             \
+    X(BAD_ARRAY_OF_ARRAYS, GLMQ_E_FORMAT, "array of arrays")                                       \
+    X(BAD_ARRAY_COUNT_2_63, GLMQ_E_FORMAT, "array of 9223372036854775808 strings")                 \
+    X(BAD_ARRAY_COUNT_WRAPS, GLMQ_E_FORMAT, "array of 2305843009213693953 u64s")                   \
+    X(BAD_ARRAY_COUNT_BEYOND, GLMQ_E_FORMAT, "array of 1048576 u32s")                              \
+    X(BAD_ARRAY_STRINGS_BEYOND, GLMQ_E_FORMAT, "array of 1073741824 strings")                      \
+    X(BAD_STRING_BEYOND, GLMQ_E_FORMAT, "the file ends at")                                        \
+    X(BAD_STRING_WRAPS, GLMQ_E_FORMAT, "string: 18446744073709551608 bytes at")                    \
+    X(BAD_ALIGNMENT_TYPE, GLMQ_E_FORMAT, "general.alignment has type u64")                         \
+    X(BAD_ALIGNMENT_0, GLMQ_E_FORMAT, "general.alignment is 0")                                    \
+    X(BAD_ALIGNMENT_48, GLMQ_E_FORMAT, "general.alignment is 48")                                  \
+    X(BAD_ALIGNMENT_2_31, GLMQ_E_FORMAT, "data begins at 2147483648")                              \
+    X(BAD_NAME_64, GLMQ_E_FORMAT, "name of 64 bytes")                                              \
+    X(BAD_NAME_WITH_NUL, GLMQ_E_FORMAT, "NUL")                                                     \
+    X(BAD_NAME_TWICE, GLMQ_E_FORMAT, "array one is there twice")                                   \
+    X(BAD_DIMS_5, GLMQ_E_FORMAT, "5 dimensions")                                                   \
+    X(BAD_DIMS_HUGE, GLMQ_E_FORMAT, "4294967295 dimensions")                                       \
+    X(BAD_DIM_NEGATIVE, GLMQ_E_FORMAT, "overflows")                                                \
+    X(BAD_DIMS_WRAP_TO_4, GLMQ_E_FORMAT, "overflows")                                              \
+    X(BAD_DIMS_OVER_INT64, GLMQ_E_FORMAT, "overflows")                                             \
+    X(BAD_ZERO_HIDES_OVERFLOW, GLMQ_E_FORMAT, "overflows")                                         \
+    X(BAD_BYTES_WRAP, GLMQ_E_FORMAT, "overflow")                                                   \
+    X(BAD_TYPE_9999, GLMQ_E_UNSUPPORTED, "type 9999")                                              \
+    X(BAD_TYPE_REMOVED, GLMQ_E_UNSUPPORTED, "type 4: removed from ggml (was Q4_2)")                \
+    X(BAD_TYPE_OF_A_FORK, GLMQ_E_UNSUPPORTED, "type 137: IQ2_K of ik_llama.cpp")                   \
+    X(BAD_RAGGED_BLOCK, GLMQ_E_FORMAT, "33 columns")                                               \
+    X(BAD_OFFSET_UNALIGNED, GLMQ_E_FORMAT, "no multiple of 32")                                    \
+    X(BAD_OFFSET_BEYOND, GLMQ_E_FORMAT, "of the data, which has")                                  \
+    X(BAD_OFFSET_WRAPS, GLMQ_E_FORMAT, "of the data, which has")                                   \
+    X(BAD_OVERLAP, GLMQ_E_FORMAT, "overlaps")                                                      \
+    X(BAD_SHARED, GLMQ_E_FORMAT, "overlaps")                                                       \
+    X(BAD_DATA_CUT, GLMQ_E_FORMAT, "of the data, which has")                                       \
     X(BAD_DATA_BEYOND, GLMQ_E_FORMAT, "data begins at")
 
 typedef enum defect {
 #define X(word, status, text) word,
     DEFECTS(X)
 #undef X
-    DEFECT_COUNT
+        DEFECT_COUNT
 } defect;
 
 static const struct {
@@ -121,45 +121,71 @@ static inline void put_key_u64(bytes *b, const char *key, uint64_t v)
     put_u64(b, v);
 }
 
+/* A key and value in place, for the defects of one key. */
+#define TEXT(s) sizeof(s) - 1, s
+static const struct {
+    defect d;
+    size_t key_len;
+    const char *key;
+    uint32_t type;
+    size_t len;
+    const char *value;
+} bad_scalars[] = {
+    { FINE_ALIGNMENT_64, TEXT("general.alignment"), GGUF_U32, TEXT("\x40\0\0\0") },
+    { FINE_ALIGNMENT_1, TEXT("general.alignment"), GGUF_U32, TEXT("\1\0\0\0") },
+    { BAD_ALIGNMENT_TYPE, TEXT("general.alignment"), GGUF_U64, TEXT("\x20\0\0\0\0\0\0\0") },
+    { BAD_ALIGNMENT_0, TEXT("general.alignment"), GGUF_U32, TEXT("\0\0\0\0") },
+    { BAD_ALIGNMENT_48, TEXT("general.alignment"), GGUF_U32, TEXT("\x30\0\0\0") },
+    { BAD_ALIGNMENT_2_31, TEXT("general.alignment"), GGUF_U32, TEXT("\0\0\0\x80") },
+    { FINE_BOOL_7, TEXT("x.flag"), GGUF_BOOL, TEXT("\7") },
+    { FINE_KEY_WITH_NUL, TEXT("a\0b"), GGUF_U32, TEXT("\1\0\0\0") },
+    { FINE_STRING_NOT_UTF8, TEXT("x.text"), GGUF_STRING, TEXT("\2\0\0\0\0\0\0\0\xff\xc0") },
+    { BAD_KEY_EMPTY, TEXT(""), GGUF_U32, TEXT("\1\0\0\0") },
+    { BAD_KEY_TWICE, TEXT("x.count"), GGUF_U32, TEXT("\x08\0\0\0") },
+    { BAD_KEY_TWICE_OTHER_TYPE, TEXT("x.count"), GGUF_U64, TEXT("\x08\0\0\0\0\0\0\0") },
+    { BAD_VALUE_TYPE, TEXT("x.bad"), GGUF_TYPES, TEXT("\0\0\0\0") },
+    { BAD_VALUE_TYPE_HUGE, TEXT("x.bad"), UINT32_MAX, TEXT("\0\0\0\0") },
+    { BAD_STRING_BEYOND, TEXT("x.bad"), GGUF_STRING, TEXT("\0\0\0\x40\0\0\0\0") },
+    { BAD_STRING_WRAPS, TEXT("x.bad"), GGUF_STRING, TEXT("\xf8\xff\xff\xff\xff\xff\xff\xff") },
+};
+
+static const struct {
+    defect d;
+    const char *key;
+    uint32_t item;
+    uint64_t count;
+} bad_arrays[] = {
+    { FINE_EMPTY_ARRAY, "x.none", GGUF_STRING, 0 },
+    { BAD_ITEM_TYPE, "x.bad", GGUF_TYPES, 1 },
+    { BAD_ARRAY_OF_ARRAYS, "x.bad", GGUF_ARRAY, 1 },
+    { BAD_ARRAY_COUNT_2_63, "x.bad", GGUF_STRING, UINT64_C(1) << 63 },
+    { BAD_ARRAY_COUNT_WRAPS, "x.bad", GGUF_U64,
+      (UINT64_C(1) << 61) + 1 }, /* x 8 bytes = 8 modulo 2^64 */
+    { BAD_ARRAY_COUNT_BEYOND, "x.bad", GGUF_U32, 1 << 20 },
+    { BAD_ARRAY_STRINGS_BEYOND, "x.bad", GGUF_STRING, 1 << 30 },
+};
+
 /* The key that carries the defect, if it is one of a key.  Returns how many were put. */
 static inline uint64_t put_bad_key(bytes *b, defect d)
 {
-    switch (d) {
-    case FINE_ALIGNMENT_64: put_key_u32(b, "general.alignment", 64); return 1;
-    case FINE_ALIGNMENT_1: put_key_u32(b, "general.alignment", 1); return 1;
-    case BAD_ALIGNMENT_TYPE: put_key_u64(b, "general.alignment", 32); return 1;
-    case BAD_ALIGNMENT_0: put_key_u32(b, "general.alignment", 0); return 1;
-    case BAD_ALIGNMENT_48: put_key_u32(b, "general.alignment", 48); return 1;
-    case BAD_ALIGNMENT_2_31: put_key_u32(b, "general.alignment", 1u << 31); return 1;
-    case FINE_BOOL_7: put_key(b, "x.flag", GGUF_BOOL); put(b, "\7", 1); return 1;
-    case FINE_EMPTY_ARRAY: put_array_head(b, "x.none", GGUF_STRING, 0); return 1;
-    case FINE_KEY_WITH_NUL:
-        put_u64(b, 3);
-        put(b, "a\0b", 3);
-        put_u32(b, GGUF_U32);
-        put_u32(b, 1);
+    for (size_t i = 0; i < sizeof bad_scalars / sizeof *bad_scalars; i++) {
+        if (bad_scalars[i].d != d) continue;
+        put_u64(b, bad_scalars[i].key_len);
+        put(b, bad_scalars[i].key, bad_scalars[i].key_len);
+        put_u32(b, bad_scalars[i].type);
+        put(b, bad_scalars[i].value, bad_scalars[i].len);
         return 1;
-    case FINE_STRING_NOT_UTF8: put_key(b, "x.text", GGUF_STRING); put_string(b, "\xff\xc0"); return 1;
-    case BAD_KEY_EMPTY: put_key_u32(b, "", 1); return 1;
-    case BAD_KEY_LENGTH_WRAPS: put_u64(b, UINT64_MAX); put_zeros(b, 16); return 1;
-    case BAD_KEY_LENGTH_BEYOND: put_u64(b, 1 << 20); put_zeros(b, 16); return 1;
-    case BAD_KEY_TWICE: put_key_u32(b, "x.count", 8); return 1;
-    case BAD_KEY_TWICE_OTHER_TYPE: put_key_u64(b, "x.count", 8); return 1;
-    case BAD_VALUE_TYPE: put_key(b, "x.bad", GGUF_TYPES); put_u64(b, 0); return 1;
-    case BAD_VALUE_TYPE_HUGE: put_key(b, "x.bad", UINT32_MAX); put_u64(b, 0); return 1;
-    case BAD_ITEM_TYPE: put_array_head(b, "x.bad", GGUF_TYPES, 1); put_u64(b, 0); return 1;
-    case BAD_ARRAY_OF_ARRAYS: put_array_head(b, "x.bad", GGUF_ARRAY, 1); put_zeros(b, 12); return 1;
-    case BAD_ARRAY_COUNT_2_63: put_array_head(b, "x.bad", GGUF_STRING, UINT64_C(1) << 63); return 1;
-    case BAD_ARRAY_COUNT_WRAPS: /* x 8 bytes = 8 modulo 2^64 */
-        put_array_head(b, "x.bad", GGUF_U64, (UINT64_C(1) << 61) + 1);
-        put_u64(b, 0);
-        return 1;
-    case BAD_ARRAY_COUNT_BEYOND: put_array_head(b, "x.bad", GGUF_U32, 1 << 20); return 1;
-    case BAD_ARRAY_STRINGS_BEYOND: put_array_head(b, "x.bad", GGUF_STRING, 1 << 30); return 1;
-    case BAD_STRING_BEYOND: put_key(b, "x.bad", GGUF_STRING); put_u64(b, 1 << 30); return 1;
-    case BAD_STRING_WRAPS: put_key(b, "x.bad", GGUF_STRING); put_u64(b, UINT64_MAX - 7); return 1;
-    default: return 0;
     }
+    for (size_t i = 0; i < sizeof bad_arrays / sizeof *bad_arrays; i++) {
+        if (bad_arrays[i].d != d) continue;
+        put_array_head(b, bad_arrays[i].key, bad_arrays[i].item, bad_arrays[i].count);
+        if (bad_arrays[i].count) put_zeros(b, 8);
+        return 1;
+    }
+    if (d != BAD_KEY_LENGTH_WRAPS && d != BAD_KEY_LENGTH_BEYOND) return 0;
+    put_u64(b, d == BAD_KEY_LENGTH_WRAPS ? UINT64_MAX : 1 << 20);
+    put_zeros(b, 16);
+    return 1;
 }
 
 static inline uint64_t put_keys(bytes *b, defect d)
@@ -282,12 +308,18 @@ static inline uint64_t spoil_count(uint64_t n, defect d, defect huge, defect neg
 static inline uint32_t made_version(defect d)
 {
     switch (d) {
-    case FINE_VERSION_2: return 2;
-    case BAD_VERSION_0: return 0;
-    case BAD_VERSION_1: return 1;
-    case BAD_VERSION_4: return 4;
-    case BAD_BIG_ENDIAN: return UINT32_C(3) << 24;
-    default: return 3;
+    case FINE_VERSION_2:
+        return 2;
+    case BAD_VERSION_0:
+        return 0;
+    case BAD_VERSION_1:
+        return 1;
+    case BAD_VERSION_4:
+        return 4;
+    case BAD_BIG_ENDIAN:
+        return UINT32_C(3) << 24;
+    default:
+        return 3;
     }
 }
 

@@ -25,12 +25,15 @@ static const glmq_array *array(const opened *o, const char *name)
 
 /* Specification, section 7: F32 {1.0, -2.0} called t. */
 static const uint8_t minimal[160] = {
-    0x47, 0x47, 0x55, 0x46, 0x03, 0, 0, 0, 0x01, 0, 0, 0, 0, 0, 0, 0, 0x01, 0, 0, 0, 0, 0, 0, 0,
-    0x14, 0, 0, 0, 0, 0, 0, 0, 0x67, 0x65, 0x6e, 0x65, 0x72, 0x61, 0x6c, 0x2e, 0x61, 0x72, 0x63,
-    0x68, 0x69, 0x74, 0x65, 0x63, 0x74, 0x75, 0x72, 0x65, 0x08, 0, 0, 0, 0x01, 0, 0, 0, 0, 0, 0, 0,
-    0x78, 0x01, 0, 0, 0, 0, 0, 0, 0, 0x74, 0x01, 0, 0, 0, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-    0, 0, 0, 0, 0, 0x00, 0x00, 0x80, 0x3f, 0x00, 0x00, 0x00, 0xc0,
+    0x47, 0x47, 0x55, 0x46, 0x03, 0,    0,    0,    0x01, 0,    0,    0,    0,    0,    0,    0,
+    0x01, 0,    0,    0,    0,    0,    0,    0,    0x14, 0,    0,    0,    0,    0,    0,    0,
+    0x67, 0x65, 0x6e, 0x65, 0x72, 0x61, 0x6c, 0x2e, 0x61, 0x72, 0x63, 0x68, 0x69, 0x74, 0x65, 0x63,
+    0x74, 0x75, 0x72, 0x65, 0x08, 0,    0,    0,    0x01, 0,    0,    0,    0,    0,    0,    0,
+    0x78, 0x01, 0,    0,    0,    0,    0,    0,    0,    0x74, 0x01, 0,    0,    0,    0x02, 0,
+    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,
+    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,
+    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,
+    0x00, 0x00, 0x80, 0x3f, 0x00, 0x00, 0x00, 0xc0,
 };
 
 static bytes minimal_file(size_t len)
@@ -386,8 +389,8 @@ static void refused_with(const made_part *parts, size_t n, const char *text)
     assert_non_null(strstr(o.err.msg, text));
     close_all(&o);
 }
-#define REFUSED(text, ...)                                                     \
-    refused_with((const made_part[]){ __VA_ARGS__ },                           \
+#define REFUSED(text, ...)                                                                         \
+    refused_with((const made_part[]){ __VA_ARGS__ },                                               \
                  sizeof((const made_part[]){ __VA_ARGS__ }) / sizeof(made_part), text)
 
 static void refuses_parts_that_do_not_belong_together(void **state)

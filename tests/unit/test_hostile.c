@@ -22,6 +22,7 @@
  *
  * verdicts: tests/data/safetensors-cases.  FINE_ and BAD_ words: gguf_defects.h. */
 #include "gguf_defects.h"
+#include "base/mem.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <sys/resource.h>
@@ -62,7 +63,8 @@ static void names_that_differ_only_in_escapes_are_the_same(void **state)
 static void names_with_a_nul_are_refused(void **state)
 {
     (void)state;
-    refused("{\"a\\u0000b\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}", 1, "\\u0000");
+    refused("{\"a\\u0000b\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}", 1,
+            "\\u0000");
 }
 
 static int is_clean(const char *s)
@@ -129,8 +131,10 @@ static void gguf_names_are_escaped_in_messages(void **state)
 
 static void numbers_must_be_plain_whole_ones(void **state)
 {
-    static const char *const bad[] = { "1.0", "1e0",  "1E+0",  "-0", "-1", "9007199254740993",
-                                       "18446744073709551616", "true", "null", "\"1\"", "[1]" };
+    static const char *const bad[] = {
+        "1.0",  "1e0",  "1E+0",  "-0", "-1", "9007199254740993", "18446744073709551616",
+        "true", "null", "\"1\"", "[1]"
+    };
     char header[256];
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -141,7 +145,8 @@ static void numbers_must_be_plain_whole_ones(void **state)
                  "{\"a\":{\"dtype\":\"U8\",\"shape\":[%s],\"data_offsets\":[0,1]}}", bad[i]);
         refused(header, 1, "dimension 0 is no whole number");
     }
-    refused("{\"a\":{\"dtype\":\"U8\",\"shape\":[01],\"data_offsets\":[0,1]}}", 1, "malformed number");
+    refused("{\"a\":{\"dtype\":\"U8\",\"shape\":[01],\"data_offsets\":[0,1]}}", 1,
+            "malformed number");
     refused("{\"a\":{\"dtype\":\"U8\",\"shape\":[NaN],\"data_offsets\":[0,1]}}", 1, "json");
     refused("{\"a\":{\"dtype\":\"U8\",\"shape\":[+1],\"data_offsets\":[0,1]}}", 1, "json");
 }
@@ -159,8 +164,8 @@ static char *repeat(const char *before, char c, size_t n, const char *after)
 static void deep_and_long_json_is_refused_quickly(void **state)
 {
     char *deep = repeat("{\"a\":", '[', 100000, "");
-    char *digits = repeat("{\"a\":{\"dtype\":\"U8\",\"shape\":[", '1', 100000,
-                          "],\"data_offsets\":[0,1]}}");
+    char *digits =
+        repeat("{\"a\":{\"dtype\":\"U8\",\"shape\":[", '1', 100000, "],\"data_offsets\":[0,1]}}");
     (void)state;
     refused(deep, 0, "json: depth 65");
     refused(digits, 1, "json: number of more than 63 characters");
@@ -263,6 +268,53 @@ static void a_file_that_shrinks_is_an_io_error(void **state)
     shrinks("x.safetensors",
             safetensors("{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}", 1));
     shrinks("x.gguf", gguf_with(FINE));
+}
+
+/* ---- memory and reads that fail, one call after the other ---- */
+
+/* Opens the path with the n-th fallible call failing, for every n.  Returns how many. */
+static long fail_each_call(const char *path)
+{
+    glmq_source *src = NULL;
+    for (long n = 1;; n++) {
+        glmq_catalog *cat = NULL;
+        glmq_error err = { 0 };
+        glmq_status st;
+        assert_int_equal(glmq_source_open(&src, path, NULL, NULL), GLMQ_OK);
+        glmq_fail_alloc_at(n);
+        st = glmq_catalog_open(&cat, src, NULL, &err);
+        glmq_fail_alloc_at(0);
+        glmq_catalog_close(cat);
+        glmq_source_close(src);
+        if (!st) return n;
+        assert_null(cat);
+        assert_true(st == GLMQ_E_NOMEM || st == GLMQ_E_IO);
+        assert_true(err.status == st && err.msg[0]);
+    }
+}
+
+static void every_call_that_fails_is_an_error_and_leaks_nothing(void **state)
+{
+    folder f = folder_make();
+    (void)state;
+    SHARD(&f, "a.safetensors", "x", "y");
+    SHARD(&f, "b.safetensors", "x", "z");
+    SHARD(&f, "mtp.safetensors", "model.m.weight");
+    SHARD(&f, "other.safetensors", "x");
+    folder_text(&f, "broken.safetensors", "no header");
+    folder_bytes(&f, "meta.safetensors", safetensors("{\"__metadata__\":{\"a\":\"b\"}}", 0));
+    folder_text(&f, "config.json", "{\"quantization_config\":{\"bits\":4}}");
+    folder_text(&f, "quantize_config.json", "{\"bits\":8}");
+    folder_text(&f, "model.safetensors.index.json",
+                "{\"metadata\":{\"total_size\":9},\"weight_map\":{\"x\":\"a.safetensors\","
+                "\"z\":\"b.safetensors\"}}");
+    assert_true(fail_each_call(f.path) > 30);
+    folder_remove(&f);
+
+    f = folder_make();
+    folder_bytes(&f, "m.gguf", gguf_with(FINE_GAP));
+    assert_true(fail_each_call(f.path) > 8);
+    folder_remove(&f);
 }
 
 /* ---- n, p ---- */
@@ -386,6 +438,7 @@ int main(void)
         cmocka_unit_test(a_config_of_too_many_values_is_refused_before_its_tree_is_built),
         cmocka_unit_test(members_of_the_wrong_kind_are_refused),
         cmocka_unit_test(a_file_that_shrinks_is_an_io_error),
+        cmocka_unit_test(every_call_that_fails_is_an_error_and_leaks_nothing),
         cmocka_unit_test(a_huge_sparse_file_costs_no_memory),
         cmocka_unit_test(arrays_of_more_than_2_to_the_32_elements_keep_their_size),
         cmocka_unit_test(a_million_keys_are_read_in_linear_time),

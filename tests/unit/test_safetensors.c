@@ -146,17 +146,19 @@ static void refuses_what_exceeds_the_limits(void **state)
     (void)state;
     memset(name, 'n', sizeof name);
     name[1025] = '\0';
-    snprintf(header, sizeof header, "{\"%s\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[0,1]}}", name);
+    snprintf(header, sizeof header,
+             "{\"%s\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[0,1]}}", name);
     folder_bytes(&f, "x.safetensors", safetensors(header, 1));
     o = open_folder(&f);
     expect(&o, GLMQ_E_LIMIT, "a name of 1025 bytes");
     close_all(&o);
 
     f = folder_make();
-    folder_bytes(&f, "x.safetensors",
-                 safetensors("{\"a\":{\"dtype\":\"U8\",\"shape\":[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,"
-                             "1,1,1,1,1,1,1,1,1,1,1,1,1],\"data_offsets\":[0,1]}}",
-                             1));
+    folder_bytes(
+        &f, "x.safetensors",
+        safetensors("{\"a\":{\"dtype\":\"U8\",\"shape\":[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,"
+                    "1,1,1,1,1,1,1,1,1,1,1,1,1],\"data_offsets\":[0,1]}}",
+                    1));
     o = open_folder(&f);
     expect(&o, GLMQ_E_LIMIT, "more than 32 dimensions");
     close_all(&o);
@@ -234,7 +236,8 @@ static void an_mtp_file_that_the_index_forgot_is_taken_and_reported(void **state
     folder f = folder_make();
     opened o;
     (void)state;
-    SHARD(&f, "model-00001-of-00001.safetensors", "model.layers.0.x.weight", "model.layers.0.y.weight");
+    SHARD(&f, "model-00001-of-00001.safetensors", "model.layers.0.x.weight",
+          "model.layers.0.y.weight");
     SHARD(&f, "mtp.safetensors", "model.layers.1.eh_proj.weight", "model.layers.1.enorm.weight");
     folder_text(&f, "model.safetensors.index.json",
                 INDEX("\"model.layers.0.x.weight\":\"model-00001-of-00001.safetensors\","
@@ -534,7 +537,8 @@ static void a_single_file_is_told_by_its_content(void **state)
     expect(&o, GLMQ_E_FORMAT, "neither GGUF nor safetensors");
     close_all(&o);
 
-    folder_put(&f, "weights", "GGUF\3\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 32);
+    folder_put(&f, "weights", "GGUF\3\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+               32);
     o = open_path(path, NULL);
     expect_ok(&o);
     assert_int_equal(o.cat->container, CONTAINER_GGUF);
@@ -599,7 +603,8 @@ static void the_quantization_config_is_found_wherever_it_is(void **state)
         { "{\"quantization_config\":{\"bits\":4}}", "", NULL, "config.json" },
         { "{\"compression_config\":{\"bits\":4}}", "", NULL, "config.json" },
         { "{}", "quantize_config.json", "{\"bits\":4}", "quantize_config.json" },
-        { "{\"quantization_config\":null}", "quant_config.json", "{\"bits\":4}", "quant_config.json" },
+        { "{\"quantization_config\":null}", "quant_config.json", "{\"bits\":4}",
+          "quant_config.json" },
         { NULL, "quantization_config.json", "{\"bits\":4}", "quantization_config.json" },
     };
     (void)state;
@@ -616,8 +621,9 @@ static void the_quantization_config_is_found_wherever_it_is(void **state)
 
 static void a_stale_copy_of_the_quantization_config_is_reported(void **state)
 {
-    static const char config[] = "{\"quantization_config\":{\"bits\":4,\"group_size\":128,\"sym\":true,"
-                                 "\"checkpoint_format\":\"gptq\"}}";
+    static const char config[] =
+        "{\"quantization_config\":{\"bits\":4,\"group_size\":128,\"sym\":true,"
+        "\"checkpoint_format\":\"gptq\"}}";
     static const struct {
         const char *copy, *text;
     } copies[] = {
@@ -639,7 +645,8 @@ static void a_stale_copy_of_the_quantization_config_is_reported(void **state)
         assert_non_null(strstr(problem(&o, "quant-config-differs")->message, copies[i].text));
         close_all(&o);
     }
-    o = open_with(config, "quantize_config.json", "{\"bits\":4,\"sym\":true,\"desc_act\":true,\"x\":1}");
+    o = open_with(config, "quantize_config.json",
+                  "{\"bits\":4,\"sym\":true,\"desc_act\":true,\"x\":1}");
     expect_ok(&o);
     assert_int_equal(o.cat->problem_count, 0);
     close_all(&o);
