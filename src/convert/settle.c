@@ -39,10 +39,11 @@ static void give(settling *s, size_t item, glmq_status st, int fits, const char 
     pthread_mutex_lock(&s->lock);
     s->free_bytes += it->peak;
     pthread_cond_broadcast(&s->freed);
-    if (!st) it->travel = fits ? GLMQ_SAME_CODES : GLMQ_RECODE;
-    if (!st && !fits && why[0] && !it->reason) {
-        it->reason = glmq_plan_intern(s->plan, why);
-        if (!it->reason) st = GLMQ_E_NOMEM;
+    if (!st) {
+        it->travel = fits ? GLMQ_SAME_CODES : GLMQ_RECODE;
+        it->reason = s->plan->want[it->tensor].reason; /* no longer what it hung on */
+        if (!it->reason && why[0]) it->reason = glmq_plan_intern(s->plan, why);
+        if (!it->reason && why[0]) st = GLMQ_E_NOMEM;
     }
     if (st && !s->status) {
         s->status = st;

@@ -93,7 +93,7 @@ static glmq_status straighten(glmq_plan *p, glmq_tensor *down, glmq_error *err)
     glmq_part *q = glmq_arena_alloc(&p->arena, sizeof *q);
     if (!q) return glmq_fail(err, GLMQ_E_NOMEM, "the plan");
     *q = down->part[0];
-    q->enc.act_order = 0;
+    q->enc.act_order = GLMQ_ACT_NONE;
     q->span[GLMQ_SLOT_PERM] = (glmq_span){ 0 };
     down->part = q;
     return GLMQ_OK;
@@ -105,8 +105,7 @@ static glmq_status unpermute_one(glmq_plan *p, const place *order, uint32_t i, g
     const struct block_roles *roles = roles_of(down);
     int32_t *columns;
     int64_t gate, up;
-    if (!roles || down->parts != 1 || down->part[0].enc.act_order != GLMQ_ACT_ORDER)
-        return GLMQ_OK;
+    if (!roles || down->parts != 1 || down->part[0].enc.act_order != GLMQ_ACT_ORDER) return GLMQ_OK;
     if (!glmq_cut_is_whole(&down->part[0], down->rows)) return GLMQ_OK;
     gate = partner(p->graph, order, down, roles->gate);
     up = partner(p->graph, order, down, roles->up);

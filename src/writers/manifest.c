@@ -109,6 +109,13 @@ static void add_pieces(sink *s, const glmq_plan *p, const glmq_item *it, const g
     glmq_text_add(&s->text, "]");
 }
 
+/* What a "same-codes?" hung on is of no interest once it is settled. */
+static const char *reason_of(const glmq_plan *p, const glmq_item *it, const glmq_done *d)
+{
+    if (d->reason) return d->reason;
+    return it->travel == GLMQ_MAYBE_CODES ? p->want[it->tensor].reason : it->reason;
+}
+
 static void add_tensor(sink *s, const glmq_plan *p, size_t i, const glmq_results *r)
 {
     const glmq_item *it = &p->items.at[i];
@@ -125,7 +132,7 @@ static void add_tensor(sink *s, const glmq_plan *p, size_t i, const glmq_results
     glmq_text_add(&s->text, ",");
     add_string(s, "travel", glmq_travel_name((glmq_travel)d->travel));
     glmq_text_add(&s->text, ",");
-    add_string(s, "reason", d->reason ? d->reason : it->reason);
+    add_string(s, "reason", reason_of(p, it, d));
     glmq_text_add(&s->text, ",");
     add_string(s, "rule", it->rule);
     glmq_text_add(&s->text, ",");

@@ -1,0 +1,110 @@
+/* kill -9 at fifty points of a run, then resume: the same bytes, each time.
+ *
+ * The child is killed after a delay drawn from the time that a whole run takes; some are killed
+ * several times over before they are let through. */
+#include "unit/convert_files.h"
+#include <signal.h>
+#include <sys/wait.h>
+#include <time.h>
+
+enum { POINTS = 50 };
+
+static char sample[1024];
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static uint32_t draw(uint32_t *seed)
+{
+    *seed = *seed * 1664525u + 1013904223u;
+    return *seed >> 8;
+}
+
+/* One run in a child, killed after `delay` seconds (< 0: never).  Its exit status, or -1 when
+ * it was killed. */
+static int run_child(const char *out, const char *to, double delay)
+{
+    int status;
+    const pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        const glmq_run_options resume = { .resume = 1 };
+        const glmq_plan_options opt = { .jobs = 2, .shard_size = 200000 };
+        _exit((int)convert(sample, out, to, &opt, &resume, NULL, NULL));
+    }
+    if (delay >= 0) {
+        const struct timespec t = { (time_t)delay, (long)((delay - (double)(time_t)delay) * 1e9) };
+        nanosleep(&t, NULL);
+        kill(pid, SIGKILL);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void kill_and_resume(const char *to, uint32_t seed, int points)
+{
+    char root[256], reference[1024], out[1024], partial[1100];
+    double whole;
+    int killed = 0, resumed = 0;
+    fresh_folder(root);
+    path_in(reference, root, "reference");
+    path_in(out, root, "out");
+    snprintf(partial, sizeof partial, "%s.partial", out);
+    whole = now();
+    assert_int_equal(run_child(reference, to, -1), GLMQ_OK);
+    whole = now() - whole;
+    for (int i = 0; i < points; i++) {
+        int kills = 1 + (int)(draw(&seed) % 3), rc = -1;
+        while (kills-- > 0 && !glmq_out_exists(out)) {
+            const double part = (double)(draw(&seed) % 1000) / 1000;
+            rc = run_child(out, to, whole * part);
+            killed += rc == -1;
+            /* what bears the final name is complete, whenever the blow fell */
+            if (glmq_out_exists(out)) break;
+            resumed += glmq_out_exists(partial);
+        }
+        if (!glmq_out_exists(out)) assert_int_equal(run_child(out, to, -1), GLMQ_OK);
+        assert_true(same_folder(reference, out));
+        assert_int_equal(glmq_out_remove_tree(out, NULL), GLMQ_OK);
+        if (glmq_out_exists(partial))
+            assert_int_equal(glmq_out_remove_tree(partial, NULL), GLMQ_OK);
+    }
+    printf("%s: %d killed, %d of them with work left behind, %.1f ms a run\n", to, killed, resumed,
+           whole * 1e3);
+    assert_true(killed > points / 2);
+    assert_int_equal(glmq_out_remove_tree(root, NULL), GLMQ_OK);
+}
+
+static void a_killed_copy_goes_on_to_the_same_bytes(void **state)
+{
+    (void)state;
+    kill_and_resume("bf16", 1, POINTS / 2);
+}
+
+static void a_killed_quantization_goes_on_to_the_same_bytes(void **state)
+{
+    (void)state;
+    kill_and_resume("gptq:group=32", 2, POINTS / 2);
+}
+
+static int set_up(void **state)
+{
+    const char *samples = getenv("GLMQ_SAMPLES");
+    (void)state;
+    if (!samples) return -1;
+    path_in(sample, samples, "glm4-moe-tiny");
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_killed_copy_goes_on_to_the_same_bytes),
+        cmocka_unit_test(a_killed_quantization_goes_on_to_the_same_bytes),
+    };
+    return cmocka_run_group_tests(tests, set_up, NULL);
+}
