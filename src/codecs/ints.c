@@ -10,7 +10,11 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { ROWS = 16, WORDS = CODES_CHUNK / 4 }; /* words: of a chunk of 8-bit codes */
+enum {
+    ROWS = 16,
+    WORDS = CODES_CHUNK / 4, /* of a chunk of 8-bit codes            */
+    TABLE = 512              /* groups of a row held as floats       */
+};
 
 static const size_t float_bytes[FLOAT_KINDS] = { 2, 2, 4 };
 
@@ -200,32 +204,53 @@ static void decode_row(const ints_map *m, uint64_t r, uint64_t c, size_t n, cons
     }
 }
 
-/* Scales and zeros of group g for a block's rows: side by side in GPTQ. */
-static void column_of(const ints_map *m, uint64_t r, uint64_t rows, uint64_t g, float *s, float *z)
+/* Permuted columns: each has its own group, so a row's scales and zeros are made floats once
+ * and looked up.  Rows of more groups than TABLE pay for each column. */
+typedef struct group_table {
+    float scale[ROWS][TABLE], zero[ROWS][TABLE];
+} group_table;
+
+static void fill_table(const ints_map *m, uint64_t r, uint64_t rows, group_table *t)
 {
-    if (m->scale_row == 1)
-        glmq_kernels_now()->widen[m->scale_kind](
-            m->scales + float_bytes[m->scale_kind] * (r + g * m->scale_group), rows, s);
-    else
-        for (uint64_t i = 0; i < rows; i++) s[i] = scale_at(m, r + i, g);
-    for (uint64_t i = 0; i < rows; i++) z[i] = (float)zero_at(m, r + i, g);
+    for (uint32_t g = 0; g < m->groups; g++)
+        for (uint64_t i = 0; i < rows; i++) {
+            t->scale[i][g] = scale_at(m, r + i, g);
+            t->zero[i][g] = (float)zero_at(m, r + i, g);
+        }
 }
 
-/* A block whose columns are permuted: each its own group. */
-static void decode_permuted(const ints_map *m, uint64_t r, uint64_t rows, uint64_t c, size_t n,
-                            const uint8_t *q, float *w)
+static void decode_columns(const ints_map *m, uint64_t r, uint64_t c, size_t n, const uint8_t *q,
+                           float *w)
 {
-    float s[ROWS][CODES_CHUNK], z[ROWS][CODES_CHUNK], ones[ROWS], zeros[ROWS];
-
     for (size_t i = 0; i < n; i++) {
-        column_of(m, r, rows, load_le32(m->perm + 4 * (c + i)), ones, zeros);
-        for (uint64_t j = 0; j < rows; j++) {
-            s[j][i] = ones[j];
-            z[j][i] = zeros[j];
+        const uint32_t g = load_le32(m->perm + 4 * (c + i));
+        w[i] = (float)(q[i] - zero_at(m, r, g)) * scale_at(m, r, g);
+    }
+}
+
+static void decode_permuted(const ints_map *m, float *w)
+{
+    const glmq_kernels *k = glmq_kernels_now();
+    const uint64_t step = block_rows(m);
+    uint8_t q[ROWS * CODES_CHUNK];
+    group_table table;
+
+    for (uint64_t r = 0; r < m->rows; r += step) {
+        const uint64_t rows = least(step, m->rows - r);
+        if (m->groups <= TABLE) fill_table(m, r, rows, &table);
+        for (uint64_t c = 0; c < m->cols; c += CODES_CHUNK) {
+            const size_t n = (size_t)least(CODES_CHUNK, m->cols - c);
+            load_codes(m, r, rows, c, n, q, CODES_CHUNK);
+            for (uint64_t i = 0; i < rows; i++) {
+                float *at = w + (r + i) * m->cols + c;
+                if (m->groups <= TABLE)
+                    k->scale_by(q + i * CODES_CHUNK, n, m->perm + 4 * c, table.zero[i],
+                                table.scale[i], at);
+                else
+                    decode_columns(m, r + i, c, n, q + i * CODES_CHUNK, at);
+            }
         }
     }
-    for (uint64_t j = 0; j < rows; j++)
-        glmq_kernels_now()->scale_each(q + j * CODES_CHUNK, n, z[j], s[j], w + j * m->cols);
 }
 
 void ints_decode(const ints_map *m, float *w)
@@ -233,18 +258,17 @@ void ints_decode(const ints_map *m, float *w)
     const uint64_t step = block_rows(m);
     uint8_t q[ROWS * CODES_CHUNK];
 
+    if (m->perm) {
+        decode_permuted(m, w);
+        return;
+    }
     for (uint64_t r = 0; r < m->rows; r += step) {
         const uint64_t rows = least(step, m->rows - r);
         for (uint64_t c = 0; c < m->cols; c += CODES_CHUNK) {
             const size_t n = (size_t)least(CODES_CHUNK, m->cols - c);
-            float *at = w + r * m->cols + c;
             load_codes(m, r, rows, c, n, q, CODES_CHUNK);
-            if (m->perm) {
-                decode_permuted(m, r, rows, c, n, q, at);
-                continue;
-            }
             for (uint64_t i = 0; i < rows; i++)
-                decode_row(m, r + i, c, n, q + i * CODES_CHUNK, at + i * m->cols);
+                decode_row(m, r + i, c, n, q + i * CODES_CHUNK, w + (r + i) * m->cols + c);
         }
     }
 }

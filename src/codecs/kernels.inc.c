@@ -187,10 +187,13 @@ static void scale(const uint8_t *restrict q, size_t n, int zero, float s, float 
     for (size_t i = 0; i < n; i++) w[i] = (float)(q[i] - zero) * s;
 }
 
-static void scale_each(const uint8_t *restrict q, size_t n, const float *restrict zero,
-                       const float *restrict s, float *restrict w)
+static void scale_by(const uint8_t *restrict q, size_t n, const uint8_t *restrict group,
+                     const float *restrict zero, const float *restrict s, float *restrict w)
 {
-    for (size_t i = 0; i < n; i++) w[i] = ((float)q[i] - zero[i]) * s[i];
+    for (size_t i = 0; i < n; i++) {
+        const uint32_t g = load_le32(group + 4 * i);
+        w[i] = ((float)q[i] - zero[g]) * s[g];
+    }
 }
 
 static void extremes(const float *restrict w, size_t n, float *lo, float *hi)
@@ -220,14 +223,21 @@ static void quantize(const float *restrict w, size_t n, float s, int zero, int m
         q[i] = (uint8_t)((int)round_even(clamp(w[i] / s, lo, hi)) + zero);
 }
 
+/* To a type's precision and back in one step; no NaN comes here. */
 static inline float as_f16(float v)
 {
-    return f32_from_f16(f16_from_f32(v));
+    const uint32_t bits = bits_from_f32(v), mag = bits & 0x7fffffff;
+    const uint32_t normal = (mag + 0xfff + (mag >> 13 & 1)) & ~0x1fffu;
+    const uint32_t small = bits_from_f32((f32_from_bits(mag) + 0.5f) - 0.5f);
+    uint32_t r = mag < 0x38800000 ? small : normal;
+    r = mag >= 0x477ff000 ? 0x7f800000 : r;
+    return f32_from_bits((bits & 0x80000000) | r);
 }
 
 static inline float as_bf16(float v)
 {
-    return f32_from_bf16(bf16_from_f32(v));
+    const uint32_t bits = bits_from_f32(v);
+    return f32_from_bits((bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000);
 }
 
 static inline float as_f32(float v)
@@ -299,7 +309,7 @@ const glmq_kernels KERNELS = {
     .pack = { NULL, NULL, pack_2, pack_3, pack_4, pack_5, pack_6, pack_7, pack_8 },
     .transpose = transpose,
     .scale = scale,
-    .scale_each = scale_each,
+    .scale_by = scale_by,
     .extremes = extremes,
     .quantize = quantize,
     .quantize_in = { quantize_in_f16, quantize_in_bf16, quantize_in_f32 },
