@@ -129,7 +129,7 @@ static glmq_status group_array(modules *list, const glmq_array *a, const glmq_sl
     const char *leaf = leaf_of(a->name, len);
     const size_t stem = leaf > a->name ? (size_t)(leaf - a->name) - 1 : 0;
     const glmq_slot_name *s = stem ? slot_of(slots, n, leaf) : NULL;
-    glmq_module *m;
+    glmq_module *m = NULL;
 
     if (s) {
         GLMQ_TRY(module_of(list, a->name, stem, &m, err));
