@@ -17,6 +17,14 @@ run() { # shows a command without the paths of this machine, then runs it
     "$@"
 }
 
+brief() { # the same, with the last four lines of what it prints
+    printf '$ %s\n' "$*" | sed -e "s|$bin/||g" -e "s|$root/||g"
+    status=0
+    "$@" >"$out/log" || status=$?
+    tail -n 4 "$out/log"
+    return "$status"
+}
+
 step "Packages"
 # shellcheck disable=SC2086
 need_packages $BUILD_PACKAGES
@@ -36,15 +44,15 @@ run "$bin/glmq-inspect" "$sample"
 step "BF16 safetensors to GGUF, and back"
 run "$bin/glmq-convert" "$sample" "$out/tiny.gguf" --to gguf
 run "$bin/glmq-convert" "$out/tiny.gguf" "$out/back" --to bf16
-run "$bin/glmq-verify" "$sample" "$out/back"
+brief "$bin/glmq-verify" "$sample" "$out/back"
 
 step "To 4-bit GPTQ (this loses precision, and says how much)"
 run "$bin/glmq-convert" "$sample" "$out/gptq" --to gptq:bits=4,group=32
-run "$bin/glmq-verify" "$sample" "$out/gptq" || true
+run "$bin/glmq-verify" "$sample" "$out/gptq" || [ $? = 5 ] # 5: they differ
 
 step "From GPTQ to GGUF: the same integers and scales in another packing"
 run "$bin/glmq-convert" "$out/gptq" "$out/gptq.gguf" --to gguf
-run "$bin/glmq-verify" "$out/gptq" "$out/gptq.gguf"
+brief "$bin/glmq-verify" "$out/gptq" "$out/gptq.gguf"
 
 step "One digest per set of weights, whatever the format"
 for path in "$sample" "$out/tiny.gguf" "$out/back" "$out/gptq" "$out/gptq.gguf"; do
