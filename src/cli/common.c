@@ -2,6 +2,7 @@
 #include "common.h"
 #include "base/error.h"
 #include "base/mem.h"
+#include "glmq/glmq.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -46,17 +47,61 @@ static glmq_status refuse_archive(const glmq_source *src, glmq_error *err)
 
 static const char *const url_schemes[] = { "http://", "https://", "hf://" };
 
-static glmq_status open_both(glmq_checkpoint *c, const char *path, const glmq_graph_options *opt,
-                             glmq_error *err)
+static glmq_status refuse_url(const char *path, glmq_error *err)
 {
     for (size_t i = 0; i < GLMQ_COUNT(url_schemes); i++)
         if (begins_with(path, url_schemes[i]))
             return glmq_fail(err, GLMQ_E_UNSUPPORTED,
                              "%s: this version reads local files only", path);
+    return GLMQ_OK;
+}
+
+/* Formats of the contract that this version does not have. */
+static const char *const later_formats[] = {
+    "fp8", "awq", "nvfp4", "mxfp4", "tq3", "vq", "aqlm"
+};
+
+glmq_status glmq_refuse_later_format(const char *option, const char *format, glmq_error *err)
+{
+    const size_t len = format ? strcspn(format, ":") : 0;
+
+    for (size_t i = 0; format && i < GLMQ_COUNT(later_formats); i++)
+        if (strlen(later_formats[i]) == len && strncmp(format, later_formats[i], len) == 0)
+            return glmq_fail(err, GLMQ_E_UNSUPPORTED, "%s: glmq %s does not have the format %s yet",
+                             option, glmq_version(), later_formats[i]);
+    return GLMQ_OK;
+}
+
+/* Removes `len` bytes of the message from `at` on. */
+static void cut_message(glmq_error *err, size_t at, size_t len)
+{
+    memmove(err->msg + at, err->msg + at + len, strlen(err->msg + at + len) + 1);
+}
+
+/* "PATH: …" once, whoever said it first; for a single file not its name again. */
+static glmq_status name_once(glmq_error *err, glmq_status st, const char *path)
+{
+    const char *base = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
+    const size_t len = strlen(path), base_len = strlen(base);
+
+    if (!st) return st;
+    if (strncmp(err->msg, path, len) != 0 || strncmp(err->msg + len, ": ", 2) != 0)
+        glmq_within(err, st, "%s", path);
+    if (strlen(err->msg) > len + 2 && strncmp(err->msg + len + 2, base, base_len) == 0 &&
+        strncmp(err->msg + len + 2 + base_len, ": ", 2) == 0)
+        cut_message(err, len + 2, base_len + 2);
+    return st;
+}
+
+static glmq_status open_both(glmq_checkpoint *c, const char *path, const glmq_graph_options *opt,
+                             glmq_error *err)
+{
+    GLMQ_TRY(refuse_url(path, err));
+    GLMQ_TRY(glmq_refuse_later_format("--from", opt->from, err));
     GLMQ_TRY(glmq_source_open(&c->source, path, NULL, err));
     glmq_status st = refuse_archive(c->source, err);
     if (!st) st = glmq_graph_open(&c->graph, c->source, opt, err);
-    return glmq_within(err, st, "%s", path);
+    return name_once(err, st, path);
 }
 
 glmq_status glmq_checkpoint_open(glmq_checkpoint *c, const char *path, const char *from,
@@ -90,11 +135,11 @@ void glmq_say(const glmq_program *p, const char *format, ...)
 
 int glmq_finish(const glmq_program *p, glmq_status st, const glmq_error *err)
 {
+    const int lost = (fflush(stdout) || ferror(stdout)) && errno != EPIPE;
+
+    if (lost) glmq_say(p, "writing to standard output: %s", strerror(errno));
+    if (lost && (!st || st == GLMQ_E_IO)) return glmq_exit_status(GLMQ_E_IO);
     if (st && err->msg[0]) glmq_say(p, "%s", err->msg);
-    if ((fflush(stdout) || ferror(stdout)) && errno != EPIPE) {
-        glmq_say(p, "writing to standard output: %s", strerror(errno));
-        if (!st) st = GLMQ_E_IO;
-    }
     return glmq_exit_status(st);
 }
 

@@ -36,7 +36,7 @@ typedef struct glmq_common {
     { "quiet", 'q', NULL, glmq_take_flag, offsetof(type, common.quiet), NULL,                  \
       "only results and errors" },                                                             \
     { "verbose", 'v', NULL, glmq_take_more, offsetof(type, common.verbose), NULL,              \
-      "also what went well" },                                                                 \
+      "say more" },                                                                 \
     { "vq-codebooks", 0, "DIR", glmq_take_later, 0, NULL, NULL },                              \
     { "list-formats", 0, NULL, glmq_take_formats, 0, NULL, "formats, and their options" },     \
     { "man", 0, NULL, glmq_take_man, 0, NULL, NULL },                                          \
@@ -55,6 +55,10 @@ typedef struct glmq_checkpoint {
 glmq_status glmq_checkpoint_open(glmq_checkpoint *c, const char *path, const char *from,
                                  int allow_incomplete, glmq_error *err);
 void glmq_checkpoint_close(glmq_checkpoint *c);
+
+/* GLMQ_E_UNSUPPORTED where `format` ("nvfp4", "fp8:block=128"; may be NULL) is a word of the
+ * contract that this version does not have. */
+glmq_status glmq_refuse_later_format(const char *option, const char *format, glmq_error *err);
 
 /* "glmq-convert: message" on stderr. */
 void glmq_say(const glmq_program *p, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -156,7 +156,8 @@ static glmq_status open_recipe(job *j, glmq_error *err)
 {
     if (!j->s->to)
         return glmq_fail(err, GLMQ_E_ARG, "--to FORMAT is missing; see --list-formats");
-    GLMQ_TRY(glmq_within(err, glmq_recipe_open(&j->recipe, j->s->to, err), "--to"));
+    GLMQ_TRY(glmq_refuse_later_format("--to", j->s->to, err));
+    GLMQ_TRY(glmq_recipe_open(&j->recipe, j->s->to, err));
     for (size_t i = 0; i < j->s->rule_count; i++)
         GLMQ_TRY(j->s->rules[i].apply(j->recipe, j->s->rules[i].text, err));
     return GLMQ_OK;
@@ -371,6 +372,18 @@ static int is_html(const char *path)
     return n > 5 && strcmp(path + n - 5, ".html") == 0;
 }
 
+/* A line when nothing differs, else by how much. */
+static int print_comparison(const glmq_report *r, int verbose, FILE *out)
+{
+    if (verbose || r->total.exact != r->total.tensors) {
+        fputc('\n', out);
+        return glmq_report_text(r, verbose, out);
+    }
+    fprintf(out, "  verified: %" PRIu64 " tensors decoded and compared, all exact\n",
+            r->total.tensors);
+    return 0;
+}
+
 static glmq_status verify_result(job *j, glmq_report *r, glmq_error *err)
 {
     const settings *s = j->s;
@@ -380,7 +393,8 @@ static glmq_status verify_result(job *j, glmq_report *r, glmq_error *err)
                         .max_rmse_allowed = -1 };
     GLMQ_TRY(glmq_checkpoint_open(&result, j->plan->dst, NULL, 1, err));
     glmq_status st = compare_result(j, result.graph, r, err);
-    if (!st && !s->common.json && glmq_report_text(r, s->common.verbose, stdout))
+    if (!st && !s->common.json && !s->common.quiet &&
+        print_comparison(r, s->common.verbose, stdout))
         st = glmq_fail(err, GLMQ_E_IO, "writing the report failed");
     if (!st && s->report) st = glmq_report_save(r, s->report, is_html(s->report), err);
     if (!st) st = check_promises(j, r, err);

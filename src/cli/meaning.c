@@ -9,6 +9,7 @@
 #include "readers/gguf_kv.h"
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const struct meaning {
@@ -127,6 +128,19 @@ static glmq_status each_config_key(const glmq_catalog *cat,
 
 enum { ITEMS_SHOWN = 8 };
 
+/* The shortest text that reads back as the same number. */
+static void add_real(glmq_text *t, double x, int is_float)
+{
+    char text[40];
+
+    for (int digits = 6; digits <= 17; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, x);
+        const double back = strtod(text, NULL);
+        if (is_float ? (float)back == (float)x : back == x) break;
+    }
+    glmq_text_add(t, text);
+}
+
 static void add_number(glmq_text *t, const glmq_gguf_value *v, uint32_t type, uint64_t i)
 {
     int64_t n;
@@ -134,11 +148,11 @@ static void add_number(glmq_text *t, const glmq_gguf_value *v, uint32_t type, ui
     if (type == GGUF_F32) {
         float f;
         memcpy(&f, v->data + i * sizeof f, sizeof f);
-        glmq_text_printf(t, "%.9g", (double)f);
+        add_real(t, (double)f, 1);
     } else if (type == GGUF_F64) {
         double d;
         memcpy(&d, v->data + i * sizeof d, sizeof d);
-        glmq_text_printf(t, "%.17g", d);
+        add_real(t, d, 0);
     } else if (type == GGUF_BOOL) {
         glmq_text_add(t, v->data[i] ? "true" : "false");
     } else if (glmq_gguf_item_i64(v, i, &n)) {

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "codecs/gptq.h"
 #include "glmq/glmq.h"
 #include "io/out.h"
 #include "verify/print.h"
@@ -134,21 +135,34 @@ static int print_files(const glmq_plan *p, FILE *out)
     return glmq_table_print(&t, 0, out);
 }
 
-static int print_losses(const glmq_plan *p, FILE *out)
+enum { LOSSES_SHOWN = 10 };
+
+static void more_cells(glmq_table *t, size_t count, size_t shown, const char *what)
 {
+    if (count <= shown) return;
+    glmq_cell(t, "%s", what);
+    glmq_cell(t, "and %zu more", count - shown);
+    glmq_cell(t, "%s", "");
+}
+
+static int print_losses(const glmq_plan *p, int all, FILE *out)
+{
+    const size_t most = all ? SIZE_MAX : LOSSES_SHOWN;
     glmq_table t = { .align = "lll" };
 
     if (!p->dropped.count && !p->narrowed.count) return 0;
-    for (size_t i = 0; i < p->dropped.count; i++) {
+    for (size_t i = 0; i < p->dropped.count && i < most; i++) {
         glmq_cell(&t, "dropped");
         glmq_cell_text(&t, p->dropped.at[i].name);
         glmq_cell_text(&t, p->dropped.at[i].reason);
     }
-    for (size_t i = 0; i < p->narrowed.count; i++) {
+    more_cells(&t, p->dropped.count, most, "dropped");
+    for (size_t i = 0; i < p->narrowed.count && i < most; i++) {
         glmq_cell(&t, "narrowed");
         glmq_cell_text(&t, p->narrowed.at[i].name);
         glmq_cell(&t, "%s to %s", p->narrowed.at[i].from, p->narrowed.at[i].to);
     }
+    more_cells(&t, p->narrowed.count, most, "narrowed");
     fputc('\n', out);
     return glmq_table_print(&t, 0, out);
 }
@@ -173,7 +187,7 @@ static glmq_status printed(int failed, FILE *out, glmq_error *err)
 
 glmq_status glmq_plan_print(const glmq_plan *p, int all, FILE *out, glmq_error *err)
 {
-    const int failed = print_tensors(p, all, out) || print_files(p, out) || print_losses(p, out);
+    const int failed = print_tensors(p, all, out) || print_files(p, out) || print_losses(p, all, out);
 
     if (!failed) print_costs(p, out);
     return printed(failed, out, err);
@@ -248,16 +262,40 @@ glmq_status glmq_plan_print_json(const glmq_plan *p, FILE *out, glmq_error *err)
 
 /* ---- a recipe ---- */
 
+/* Codecs whose encodings have a word of their own on the command line. */
+static const struct { const char *codec, *word, *bits; } spellings[] = {
+    { "gptq", "gptq", "bits=" },
+    { "ctpack", "compressed-tensors", "int" },
+};
+
+/* An encoding as --set takes it.  0: it has no such text. */
+static int spell(const glmq_encoding *enc, char *text, size_t cap)
+{
+    const char *name = enc->codec ? glmq_codec_name(enc->codec) : "";
+    const int tensor = enc->group == 0 && enc->group_rows == 0;
+    glmq_encoding parsed;
+    char group[32];
+
+    glmq_encoding_print(enc, text, cap);
+    snprintf(group, sizeof group, "group=%ld", enc->group ? (long)enc->group : -1L);
+    for (size_t i = 0; i < GLMQ_COUNT(spellings); i++)
+        if (strcmp(name, spellings[i].codec) == 0)
+            snprintf(text, cap, "%s:%s%d,%s,%s,scale=%s%s", spellings[i].word, spellings[i].bits,
+                     enc->bits, tensor ? "tensor" : group,
+                     enc->zero_kind == GLMQ_ZERO_MID ? "sym" : "asym",
+                     glmq_dtype_name((glmq_dtype)enc->scale_dtype),
+                     i == 0 ? enc->variant == GPTQ_V1 ? ",v1" : ",v2" : "");
+    return enc->codec && enc->act_order != GLMQ_ACT_ORDER && glmq_encoding_parse(text, &parsed, NULL) == GLMQ_OK;
+}
+
 /* What a rule must say to get this item's encoding again: the encoding, or "same" where it
  * has no word; NULL where neither is true (a tensor in two encodings: its target's default). */
 static const char *rule_to(const glmq_plan *p, const glmq_item *it, char *text, size_t cap)
 {
     const glmq_part *from = &tensor_of(p, it)->part[0], *to = &it->part[0];
-    glmq_encoding parsed;
 
     if (it->parts > 1) return NULL;
-    glmq_encoding_print(&to->enc, text, cap);
-    if (to->enc.codec && glmq_encoding_parse(text, &parsed, NULL) == GLMQ_OK) return text;
+    if (spell(&to->enc, text, cap)) return text;
     return glmq_encoding_equal(&from->enc, &to->enc) ? "same" : NULL;
 }
 

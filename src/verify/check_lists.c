@@ -31,7 +31,8 @@ static const struct { const char *fused, *stored; } joined[] = {
 
 typedef struct module {
     const char *name;         /* without ".weight" */
-    int plain, covered;
+    int plain;                /* not quantized, though it is a linear layer to engines      */
+    int covered;
 } module;
 
 typedef struct lists {
@@ -46,6 +47,12 @@ typedef struct lists {
 static int is_matrix(const glmq_tensor *t)
 {
     return t->rank == 2 && t->role != GLMQ_ROLE_OTHER;
+}
+
+/* Roles that no engine takes for a linear layer, so that no list need name them. */
+static int is_linear(glmq_role role)
+{
+    return role != GLMQ_ROLE_EMBED && role != GLMQ_ROLE_MTP_EMBED && role != GLMQ_ROLE_ROUTER;
 }
 
 static glmq_status no_memory(glmq_error *err)
@@ -81,7 +88,7 @@ static glmq_status collect(lists *l, glmq_error *err)
         module *m = &l->modules[l->count++];
         m->name = glmq_arena_strndup(&l->check->arena, t->name, (size_t)(dot - t->name));
         if (!m->name) return no_memory(err);
-        m->plain = glmq_encoding_is_plain(&t->part[0].enc);
+        m->plain = glmq_encoding_is_plain(&t->part[0].enc) && is_linear(t->role);
         GLMQ_TRY(add_paths(l, m->name, l->count, err));
     }
     return GLMQ_OK;

@@ -161,23 +161,35 @@ static void measure(const glmq_table *t, size_t columns, size_t *width)
     }
 }
 
+/* Spaces go in front of the next cell that is not empty, so that no line ends in them. */
+static void print_cell(const char *cell, int right, size_t width, int *spaces, FILE *out)
+{
+    const size_t len = strlen(cell);
+    const int pad = (int)(width - len);
+
+    if (len) {
+        fprintf(out, "%*s%s", *spaces + (right ? pad : 0), "", cell);
+        *spaces = right ? 0 : pad;
+    } else {
+        *spaces += (int)width;
+    }
+}
+
 int glmq_table_print(glmq_table *t, int indent, FILE *out)
 {
     size_t width[COLUMNS_MAX] = { 0 };
     const size_t columns = strlen(t->align);
     const char *cell = t->cells.data;
     const int failed = t->cells.failed;
+    int spaces = 0;
 
     if (!failed) measure(t, columns, width);
     for (size_t i = 0; i < t->count && !failed; i++) {
-        const size_t c = i % columns, len = strlen(cell);
-        const int pad = (int)(width[c] - len), last = c + 1 == columns;
-        if (c == 0) fprintf(out, "%*s", indent, "");
-        if (t->align[c] == 'r')
-            fprintf(out, "%*s%s%s", pad, "", cell, last ? "\n" : "  ");
-        else
-            fprintf(out, "%s%*s%s", cell, last ? 0 : pad, "", last ? "\n" : "  ");
-        cell += len + 1;
+        const size_t c = i % columns;
+        spaces = c == 0 ? indent : spaces + 2;
+        print_cell(cell, t->align[c] == 'r', width[c], &spaces, out);
+        if (c + 1 == columns) fputc('\n', out);
+        cell += strlen(cell) + 1;
     }
     glmq_text_free(&t->cells);
     t->cells = (glmq_text){ 0 };

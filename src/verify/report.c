@@ -131,13 +131,20 @@ static const char *or_dash(const char *s)
     return s[0] ? s : "-";
 }
 
+/* Stored bytes are the same or not: they have no errors to sum. */
+static int has_errors(const glmq_report *r)
+{
+    return r->level != GLMQ_VERIFY_BYTES;
+}
+
 static int print_roles(const glmq_report *r, FILE *out)
 {
     static const char *const heads[] = { "role",     "from",     "to",      "tensors",   "exact",
                                          "max rmse", "relative", "max abs", "min cosine" };
-    glmq_table t = { .align = "lllrrrrrr" };
+    const size_t columns = has_errors(r) ? GLMQ_COUNT(heads) : 5;
+    glmq_table t = { .align = has_errors(r) ? "lllrrrrrr" : "lllrr" };
 
-    for (size_t i = 0; i < GLMQ_COUNT(heads); i++) glmq_cell(&t, "%s", heads[i]);
+    for (size_t i = 0; i < columns; i++) glmq_cell(&t, "%s", heads[i]);
     for (size_t i = 0; i < r->role_count; i++) {
         const glmq_report_role *x = &r->roles[i];
         glmq_cell(&t, "%s", glmq_role_name(x->role));
@@ -145,6 +152,7 @@ static int print_roles(const glmq_report *r, FILE *out)
         glmq_cell_text(&t, or_dash(x->to));
         glmq_cell(&t, "%" PRIu64, x->tensors);
         glmq_cell(&t, "%" PRIu64, x->exact);
+        if (!has_errors(r)) continue;
         number_cell(&t, x->max_rmse);
         number_cell(&t, x->max_relative);
         number_cell(&t, x->max_abs);
@@ -172,11 +180,15 @@ static const char *row_note(const glmq_difference *d)
     return d->note ? d->note : "";
 }
 
-static void print_row(glmq_table *t, const glmq_report_row *row)
+static void print_row(glmq_table *t, const glmq_report *r, const glmq_report_row *row)
 {
     const glmq_difference *d = &row->d;
 
     glmq_cell_text(t, d->name);
+    if (!has_errors(r)) {
+        glmq_cell_text(t, row_note(d));
+        return;
+    }
     if (d->compared && !d->missing && !d->extra) {
         number_cell(t, d->rmse);
         number_cell(t, d->relative_rmse);
@@ -194,8 +206,8 @@ enum { WORST_SHOWN = 10 };
 static int print_rows(const glmq_report *r, int all, FILE *out)
 {
     static const char *const heads[] = { "tensor", "rmse",   "relative", "max abs",
-                                         "cosine", "snr dB", "" };
-    glmq_table t = { .align = "lrrrrrl" };
+                                         "cosine", "snr dB", "note" };
+    glmq_table t = { .align = has_errors(r) ? "lrrrrrl" : "ll" };
     const glmq_report_row **list = glmq_alloc(r->count * sizeof *list + 1);
     size_t n = 0;
 
@@ -204,8 +216,9 @@ static int print_rows(const glmq_report *r, int all, FILE *out)
         if (all || !r->rows[i].d.exact) list[n++] = &r->rows[i];
     if (!all) qsort(list, n, sizeof *list, by_error);
     const size_t shown = all || n < WORST_SHOWN ? n : WORST_SHOWN;
-    for (size_t i = 0; i < GLMQ_COUNT(heads); i++) glmq_cell(&t, "%s", heads[i]);
-    for (size_t i = 0; i < shown; i++) print_row(&t, list[i]);
+    for (size_t i = 0; i < GLMQ_COUNT(heads); i++)
+        if (has_errors(r) || !i || i + 1 == GLMQ_COUNT(heads)) glmq_cell(&t, "%s", heads[i]);
+    for (size_t i = 0; i < shown; i++) print_row(&t, r, list[i]);
     glmq_free(list);
     if (!n) {
         glmq_text_free(&t.cells);

@@ -1,0 +1,1 @@
+t glmq-verify --man

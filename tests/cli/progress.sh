@@ -1,0 +1,9 @@
+sample
+glmq-convert -q sample out --to bf16 --progress=json 2>events
+sed -E 's/"eta_s": [^}]*/"eta_s": N/' events | head -n 2 | cut -c 1-40
+cut -d '"' -f 4 events | sort | uniq -c | sed 's/^ *//'
+tail -n 1 events | grep -o '"done_bytes": [0-9]*, "total_bytes": [0-9]*' |
+    awk '{ print $2 == $4 "," ? "all of it" : $0 }'
+glmq-convert -q sample out --to bf16 --progress=json 2>events
+echo "exit $?"
+grep -o '"event": "error", "message": "[^"]*"' events
