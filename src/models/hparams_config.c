@@ -26,7 +26,8 @@ static void add_whole_or_real(glmq_text *out, double v)
 {
     if (v >= 0 && v < 1e15 && v == (double)(uint64_t)v)
         glmq_text_printf(out, "%llu", (unsigned long long)v);
-    else add_real(out, v);
+    else
+        add_real(out, v);
 }
 
 static void add_count(glmq_text *out, uint64_t v)
@@ -58,8 +59,10 @@ static void pad_token_id(glmq_text *out, const glmq_hparams *h, const glmq_gguf 
 {
     uint64_t id;
     (void)h;
-    if (glmq_gguf_u64(kv, "tokenizer.ggml.padding_token_id", &id)) add_count(out, id);
-    else glmq_text_add(out, "null");
+    if (glmq_gguf_u64(kv, "tokenizer.ggml.padding_token_id", &id))
+        add_count(out, id);
+    else
+        glmq_text_add(out, "null");
 }
 
 /* GLM stops at <|endoftext|>, <|user|> and <|observation|>: eos, eot and eom of a GGUF. */
@@ -100,8 +103,10 @@ static void qk_head_dim(glmq_text *out, const glmq_hparams *h, const glmq_gguf *
 static void q_lora_rank(glmq_text *out, const glmq_hparams *h, const glmq_gguf *kv)
 {
     (void)kv;
-    if (h->q_lora) add_count(out, h->q_lora);
-    else glmq_text_add(out, "null");
+    if (h->q_lora)
+        add_count(out, h->q_lora);
+    else
+        glmq_text_add(out, "null");
 }
 
 static void rope_theta(glmq_text *out, const glmq_hparams *h, const glmq_gguf *kv)
@@ -166,9 +171,15 @@ static glmq_status add_row(glmq_text *out, const glmq_hparams *h, const char *ke
         const void *field = (const char *)h + row->field;
         if (strcmp(row->published, key)) continue;
         switch (row->type) {
-        case HP_COUNT: add_count(out, *(const uint64_t *)field); break;
-        case HP_REAL: add_real(out, *(const double *)field); break;
-        case HP_FLAG: glmq_text_add(out, *(const int *)field ? "true" : "false"); break;
+        case HP_COUNT:
+            add_count(out, *(const uint64_t *)field);
+            break;
+        case HP_REAL:
+            add_real(out, *(const double *)field);
+            break;
+        case HP_FLAG:
+            glmq_text_add(out, *(const int *)field ? "true" : "false");
+            break;
         }
         return GLMQ_OK;
     }

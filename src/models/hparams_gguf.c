@@ -55,7 +55,8 @@ static glmq_status get_count(const glmq_gguf *kv, const char *key, uint64_t *out
         if (!glmq_gguf_item_i64(v, i, &item) || item != first)
             return glmq_fail(err, GLMQ_E_UNSUPPORTED,
                              "%s[%" PRIu64 "] differs from %s[0] = %lld: one value for all layers "
-                             "is expected", key, i, key, (long long)first);
+                             "is expected",
+                             key, i, key, (long long)first);
     *out = (uint64_t)first;
     return GLMQ_OK;
 }
@@ -72,9 +73,9 @@ static const struct {
     size_t field;
     double value;
 } absent[] = {
-    { F(mtp_layers), 0 }, { F(groups), 1 },     { F(groups_used), 1 },    { F(dense_layers), 0 },
-    { F(q_lora), 0 },     { F(head_dim), 0 },   { F(shared_experts), 0 }, { F(rope_theta), 1e4 },
-    { F(routed_scale), 1 }, { F(norm_topk), 0 }, { F(vocab), 0 },         { F(v_head), 0 },
+    { F(mtp_layers), 0 },   { F(groups), 1 },    { F(groups_used), 1 },    { F(dense_layers), 0 },
+    { F(q_lora), 0 },       { F(head_dim), 0 },  { F(shared_experts), 0 }, { F(rope_theta), 1e4 },
+    { F(routed_scale), 1 }, { F(norm_topk), 0 }, { F(vocab), 0 },          { F(v_head), 0 },
 };
 
 static glmq_status take_absent(glmq_hparams *h, const glmq_hp_row *row, const char *key,
@@ -83,9 +84,12 @@ static glmq_status take_absent(glmq_hparams *h, const glmq_hp_row *row, const ch
     void *field = (char *)h + row->field;
     for (size_t i = 0; i < GLMQ_COUNT(absent); i++) {
         if (absent[i].field != row->field) continue;
-        if (row->type == HP_REAL) *(double *)field = absent[i].value;
-        else if (row->type == HP_FLAG) *(int *)field = absent[i].value != 0;
-        else *(uint64_t *)field = (uint64_t)absent[i].value;
+        if (row->type == HP_REAL)
+            *(double *)field = absent[i].value;
+        else if (row->type == HP_FLAG)
+            *(int *)field = absent[i].value != 0;
+        else
+            *(uint64_t *)field = (uint64_t)absent[i].value;
         return GLMQ_OK;
     }
     return glmq_fail(err, GLMQ_E_FORMAT, "%s is missing", key);
@@ -145,7 +149,8 @@ static glmq_status find_arch(const glmq_arch **out, const glmq_gguf *kv, glmq_er
     if (!*out)
         return glmq_fail(err, GLMQ_E_UNSUPPORTED,
                          "architecture \"%.*s\", known are glm4moe, deepseek2 (of GLM-4.7-Flash) "
-                         "and glm-dsa", (int)(len < 64 ? len : 64), s);
+                         "and glm-dsa",
+                         (int)(len < 64 ? len : 64), s);
     if ((*out)->model == GLMQ_GLM4_MOE_LITE &&
         glmq_gguf_string(kv, "tokenizer.ggml.pre", &pre, &pre_len) &&
         (pre_len != 4 || memcmp(pre, "glm4", 4)))
@@ -161,8 +166,7 @@ static glmq_status check_gating(const glmq_hparams *h, const glmq_gguf *kv, glmq
     char name[KEY_MAX];
     uint64_t gating;
     const char *key = full_key(name, h->arch, "expert_gating_func");
-    if (!glmq_gguf_u64(kv, key, &gating) || gating == 0 || gating == GATING_SIGMOID)
-        return GLMQ_OK;
+    if (!glmq_gguf_u64(kv, key, &gating) || gating == 0 || gating == GATING_SIGMOID) return GLMQ_OK;
     return glmq_fail(err, GLMQ_E_UNSUPPORTED, "%s is %" PRIu64 ", only %d (sigmoid) is known", key,
                      gating, GATING_SIGMOID);
 }
@@ -174,7 +178,8 @@ static glmq_status read_layers(glmq_hparams *h, const glmq_gguf *kv, glmq_error 
     if (blocks <= h->mtp_layers)
         return glmq_fail(err, GLMQ_E_FORMAT,
                          "block_count %" PRIu64 " with %" PRIu64 " nextn_predict_layers leaves no "
-                         "layer", blocks, h->mtp_layers);
+                         "layer",
+                         blocks, h->mtp_layers);
     h->layers = blocks - h->mtp_layers;
     return check_count(HP_ROW(layers), "block_count", h->layers, err);
 }
@@ -240,8 +245,9 @@ static glmq_status read_indexer(glmq_hparams *h, glmq_arena *arena, const glmq_g
     const glmq_gguf_value *v = glmq_gguf_get(kv, key);
     int64_t full;
     if (v && (v->type != GGUF_ARRAY || v->count != h->layers))
-        return glmq_fail(err, GLMQ_E_FORMAT, "%s has %" PRIu64 " entries, the model %" PRIu64
-                         " layers", key, v->type == GGUF_ARRAY ? v->count : 0, h->layers);
+        return glmq_fail(err, GLMQ_E_FORMAT,
+                         "%s has %" PRIu64 " entries, the model %" PRIu64 " layers", key,
+                         v->type == GGUF_ARRAY ? v->count : 0, h->layers);
     h->indexer_full = glmq_arena_alloc(arena, (size_t)h->layers);
     if (!h->indexer_full) return glmq_fail(err, GLMQ_E_NOMEM, "%s", key);
     for (uint64_t l = 0; l < h->layers; l++) {
@@ -266,7 +272,8 @@ static void infer_indexer_rule(glmq_hparams *h)
         for (uint64_t skip = 2; skip <= 16; skip++) {
             uint64_t l = 0;
             while (l < h->layers &&
-                   h->indexer_full[l] == (l + 1 <= skip || (l + 1 - skip) % freq == 0)) l++;
+                   h->indexer_full[l] == (l + 1 <= skip || (l + 1 - skip) % freq == 0))
+                l++;
             if (l < h->layers) continue;
             h->index_topk_freq = freq;
             h->index_skip_topk_offset = skip;
@@ -282,8 +289,7 @@ glmq_status glmq_hparams_from_gguf(glmq_hparams *h, glmq_arena *arena, const str
     GLMQ_TRY(find_arch(&h->arch, kv, err));
     for (size_t i = 0; i < glmq_hp_row_count; i++) {
         const glmq_hp_row *row = &glmq_hp_rows[i];
-        if (row->gguf && row->models & (1u << h->arch->model))
-            GLMQ_TRY(read_row(h, kv, row, err));
+        if (row->gguf && row->models & (1u << h->arch->model)) GLMQ_TRY(read_row(h, kv, row, err));
     }
     GLMQ_TRY(read_layers(h, kv, err));
     GLMQ_TRY(read_vocab_size(h, kv, err));
@@ -310,9 +316,15 @@ static void put_row(glmq_gguf_kv *kv, const glmq_hparams *h, const glmq_hp_row *
     const char *key = full_key(name, h->arch, row->gguf);
     const void *field = (const char *)h + row->field;
     switch (row->type) {
-    case HP_COUNT: glmq_gguf_put_u32(kv, key, (uint32_t)*(const uint64_t *)field); break;
-    case HP_REAL: glmq_gguf_put_f32(kv, key, (float)*(const double *)field); break;
-    case HP_FLAG: glmq_gguf_put_bool(kv, key, *(const int *)field); break;
+    case HP_COUNT:
+        put_count(kv, h, row->gguf, *(const uint64_t *)field);
+        break;
+    case HP_REAL:
+        glmq_gguf_put_f32(kv, key, (float)*(const double *)field);
+        break;
+    case HP_FLAG:
+        glmq_gguf_put_bool(kv, key, *(const int *)field);
+        break;
     }
 }
 
@@ -354,13 +366,13 @@ static glmq_status fits_gguf(const glmq_hparams *h, glmq_error *err)
         if (h->layer_sparse[l] != (l >= h->dense_layers))
             return glmq_fail(err, GLMQ_E_UNSUPPORTED,
                              "layer %" PRIu64 " is %s: a GGUF can only say that the first %" PRIu64
-                             " layers are dense", l, h->layer_sparse[l] ? "sparse" : "dense",
-                             h->dense_layers);
+                             " layers are dense",
+                             l, h->layer_sparse[l] ? "sparse" : "dense", h->dense_layers);
         if (h->layer_sparse[l] && glmq_hparams_experts(h, (int64_t)l) != h->experts)
             return glmq_fail(err, GLMQ_E_UNSUPPORTED,
                              "layer %" PRIu64 " has %" PRIu64 " experts, others %" PRIu64
-                             ": a GGUF has one number for all", l,
-                             glmq_hparams_experts(h, (int64_t)l), h->experts);
+                             ": a GGUF has one number for all",
+                             l, glmq_hparams_experts(h, (int64_t)l), h->experts);
     }
     return GLMQ_OK;
 }
@@ -390,9 +402,16 @@ glmq_status glmq_hparams_to_gguf(struct glmq_gguf_kv *kv, const glmq_hparams *h,
 int glmq_hparams_own_key(const glmq_hparams *h, const char *key, size_t len)
 {
     static const char *const derived[] = {
-        "block_count", "nextn_predict_layers", "attention.head_count_kv", "attention.key_length",
-        "attention.value_length", "attention.key_length_mla", "attention.value_length_mla",
-        "rope.dimension_count", "expert_gating_func", "attention.indexer.types",
+        "block_count",
+        "nextn_predict_layers",
+        "attention.head_count_kv",
+        "attention.key_length",
+        "attention.value_length",
+        "attention.key_length_mla",
+        "attention.value_length_mla",
+        "rope.dimension_count",
+        "expert_gating_func",
+        "attention.indexer.types",
     };
     const size_t prefix = strlen(h->arch->gguf);
     const char *suffix;
@@ -404,7 +423,8 @@ int glmq_hparams_own_key(const glmq_hparams *h, const char *key, size_t len)
     for (size_t i = 0; i < glmq_hp_row_count; i++) {
         const glmq_hp_row *row = &glmq_hp_rows[i];
         if (row->gguf && row->models & (1u << h->arch->model) && strlen(row->gguf) == len &&
-            memcmp(row->gguf, suffix, len) == 0) return 1;
+            memcmp(row->gguf, suffix, len) == 0)
+            return 1;
     }
     return 0;
 }

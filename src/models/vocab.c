@@ -126,8 +126,10 @@ static glmq_status read_tokens(glmq_vocab *v, glmq_arena *arena, const cJSON *ro
 static void add_part(glmq_text *t, const char *part)
 {
     for (; *part; part++) {
-        if (*part == ' ') glmq_text_add(t, "\xc4\xa0"); /* U+0120 */
-        else glmq_text_add_n(t, part, 1);
+        if (*part == ' ')
+            glmq_text_add(t, "\xc4\xa0"); /* U+0120 */
+        else
+            glmq_text_add_n(t, part, 1);
     }
 }
 
@@ -290,8 +292,8 @@ static glmq_status from_json(glmq_vocab *v, glmq_arena *arena, const glmq_vocab_
     glmq_strmap map = { 0 };
     glmq_status st;
     if (type && strcmp(type, "BPE"))
-        return glmq_fail(err, GLMQ_E_UNSUPPORTED, "tokenizer.json: model type %s, only BPE is known",
-                         type);
+        return glmq_fail(err, GLMQ_E_UNSUPPORTED,
+                         "tokenizer.json: model type %s, only BPE is known", type);
     st = read_tokens(v, arena, root, vocab_size, err);
     if (!st) st = read_merges(v, arena, glmq_json_get(root, "model.merges"), err);
     if (!st) st = index_tokens(v, &map, err);
@@ -351,8 +353,9 @@ static glmq_status gguf_types(glmq_vocab *v, const glmq_gguf *kv, glmq_error *er
     memset(v->types, TOKEN_NORMAL, v->count);
     if (!types) return GLMQ_OK;
     if (types->type != GGUF_ARRAY || types->count != v->count)
-        return glmq_fail(err, GLMQ_E_FORMAT, "tokenizer.ggml.token_type has %" PRIu64
-                         " entries, there are %zu tokens", types->count, v->count);
+        return glmq_fail(err, GLMQ_E_FORMAT,
+                         "tokenizer.ggml.token_type has %" PRIu64 " entries, there are %zu tokens",
+                         types->count, v->count);
     for (size_t i = 0; i < v->count; i++) {
         int64_t t;
         if (!glmq_gguf_item_i64(types, i, &t) || t < TOKEN_NORMAL || t > TOKEN_BYTE)
@@ -393,10 +396,16 @@ static glmq_status gguf_special(const glmq_vocab *v, const glmq_gguf *kv, const 
 
 static glmq_status gguf_specials(glmq_vocab *v, const glmq_gguf *kv, glmq_error *err)
 {
-    const struct { const char *key; int64_t *id; } specials[] = {
-        { "tokenizer.ggml.bos_token_id", &v->bos },     { "tokenizer.ggml.eos_token_id", &v->eos },
-        { "tokenizer.ggml.padding_token_id", &v->pad }, { "tokenizer.ggml.unknown_token_id", &v->unk },
-        { "tokenizer.ggml.eot_token_id", &v->eot },     { "tokenizer.ggml.eom_token_id", &v->eom },
+    const struct {
+        const char *key;
+        int64_t *id;
+    } specials[] = {
+        { "tokenizer.ggml.bos_token_id", &v->bos },
+        { "tokenizer.ggml.eos_token_id", &v->eos },
+        { "tokenizer.ggml.padding_token_id", &v->pad },
+        { "tokenizer.ggml.unknown_token_id", &v->unk },
+        { "tokenizer.ggml.eot_token_id", &v->eot },
+        { "tokenizer.ggml.eom_token_id", &v->eom },
     };
     for (size_t i = 0; i < sizeof specials / sizeof specials[0]; i++)
         GLMQ_TRY(gguf_special(v, kv, specials[i].key, specials[i].id, err));

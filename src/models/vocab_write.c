@@ -60,8 +60,7 @@ static int is_added(uint8_t type)
 }
 
 /* Texts go into JSON: they must be UTF-8, and a NUL would be cut off by many readers. */
-static glmq_status check_text(const glmq_vocab_text *t, const char *what, size_t i,
-                              glmq_error *err)
+static glmq_status check_text(const glmq_vocab_text *t, const char *what, size_t i, glmq_error *err)
 {
     if (glmq_utf8_valid(t->s, t->len) && !memchr(t->s, '\0', t->len)) return GLMQ_OK;
     return glmq_fail(err, GLMQ_E_UNSUPPORTED, "%s %zu is no text that JSON can hold", what, i);
@@ -81,9 +80,10 @@ static glmq_status add_added_tokens(glmq_text *out, const glmq_vocab *v, glmq_er
         GLMQ_TRY(check_text(&v->tokens[i], "token", i, err));
         glmq_text_printf(out, "%s    {\n      \"id\": %zu,\n      \"content\": ", separator, i);
         quote(out, &v->tokens[i]);
-        glmq_text_printf(out, ",\n      \"single_word\": false,\n      \"lstrip\": false,\n"
-                              "      \"rstrip\": false,\n      \"normalized\": false,\n"
-                              "      \"special\": %s\n    }",
+        glmq_text_printf(out,
+                         ",\n      \"single_word\": false,\n      \"lstrip\": false,\n"
+                         "      \"rstrip\": false,\n      \"normalized\": false,\n"
+                         "      \"special\": %s\n    }",
                          v->types[i] == TOKEN_CONTROL ? "true" : "false");
         separator = ",\n";
     }
@@ -159,9 +159,10 @@ static glmq_status add_decoder_table(glmq_text *out, const glmq_vocab *v, glmq_e
         GLMQ_TRY(check_text(&v->tokens[i], "token", i, err));
         glmq_text_printf(out, "%s    \"%zu\": {\n      \"content\": ", separator, i);
         quote(out, &v->tokens[i]);
-        glmq_text_printf(out, ",\n      \"lstrip\": false,\n      \"normalized\": false,\n"
-                              "      \"rstrip\": false,\n      \"single_word\": false,\n"
-                              "      \"special\": %s\n    }",
+        glmq_text_printf(out,
+                         ",\n      \"lstrip\": false,\n      \"normalized\": false,\n"
+                         "      \"rstrip\": false,\n      \"single_word\": false,\n"
+                         "      \"special\": %s\n    }",
                          v->types[i] == TOKEN_CONTROL ? "true" : "false");
         separator = ",\n";
     }

@@ -31,7 +31,8 @@ static glmq_status array_name(const glmq_plan *p, const glmq_name_row *row, int3
                               char *name, size_t cap, glmq_error *err)
 {
     if (glmq_names_print(p->graph->hp->arch, NAMES_GGUF, row->role, row->split, layer, -1, name,
-                         cap)) return GLMQ_OK;
+                         cap))
+        return GLMQ_OK;
     return glmq_fail(err, GLMQ_E_UNSUPPORTED, "layer %d: no GGUF name for %s", (int)layer,
                      glmq_role_name(row->role));
 }
@@ -50,7 +51,9 @@ static glmq_status matrix_bytes(const glmq_encoding *enc, uint64_t rows, uint64_
 static glmq_part part_of(const glmq_encoding *enc, uint64_t rows, uint64_t cols, uint32_t array,
                          uint64_t offset, uint64_t bytes)
 {
-    glmq_part part = { .enc = *enc, .rows = rows, .cols = cols,
+    glmq_part part = { .enc = *enc,
+                       .rows = rows,
+                       .cols = cols,
                        .cut = { .heads = 1, .stride = rows, .count = rows } };
     part.span[GLMQ_SLOT_CODES] = (glmq_span){ .offset = offset, .bytes = bytes, .array = array };
     return part;
@@ -102,8 +105,9 @@ static glmq_status check_stack(const glmq_plan *p, uint32_t first, uint32_t n, g
     const glmq_tensor *x = &p->graph->tensors[first];
     const uint64_t expected = glmq_hparams_experts(p->graph->hp, x->layer);
     if (n != expected)
-        return glmq_fail(err, GLMQ_E_FORMAT, "%s: layer %d has %u of %" PRIu64
-                         " experts, a GGUF stacks all of them", x->name, (int)x->layer, n, expected);
+        return glmq_fail(err, GLMQ_E_FORMAT,
+                         "%s: layer %d has %u of %" PRIu64 " experts, a GGUF stacks all of them",
+                         x->name, (int)x->layer, n, expected);
     for (uint32_t i = 0; i < n; i++)
         if (x[i].expert != (int32_t)i || x[i].rows != x->rows || x[i].cols != x->cols ||
             p->want[first + i].dropped)
@@ -146,7 +150,9 @@ static glmq_status place_half(glmq_plan *p, glmq_split split, const glmq_tensor 
     const uint64_t each = cut->transposed ? x->cols : cut->count;
     const uint64_t cols = cut->transposed ? cut->count : x->cols;
     char name[128];
-    glmq_plan_array a = { .name = name, .dtype = glmq_encoding_dtype(enc), .rank = 3,
+    glmq_plan_array a = { .name = name,
+                          .dtype = glmq_encoding_dtype(enc),
+                          .rank = 3,
                           .dims = { cut->heads, each, cols } };
     uint32_t array = 0;
     uint64_t rows;
@@ -171,8 +177,9 @@ static glmq_status place_kv_b(glmq_plan *p, uint32_t tensor, glmq_error *err)
     glmq_want k_want = *want;
     glmq_part parts[GLMQ_PARTS_MAX];
     if (k.heads * stride != x->rows)
-        return glmq_fail(err, GLMQ_E_FORMAT, "%s: %" PRIu64 " rows, expected %" PRIu64 " heads of %"
-                         PRIu64, x->name, x->rows, k.heads, stride);
+        return glmq_fail(err, GLMQ_E_FORMAT,
+                         "%s: %" PRIu64 " rows, expected %" PRIu64 " heads of %" PRIu64, x->name,
+                         x->rows, k.heads, stride);
     GLMQ_TRY(glmq_gguf_choose_half(&p->target, p->graph, x, GGUF_K_B, &k_want, err));
     GLMQ_TRY(place_half(p, SPLIT_K_B, x, &k_want.enc, &k, &parts[0], err));
     GLMQ_TRY(place_half(p, SPLIT_V_B, x, &want->enc, &v, &parts[1], err));
@@ -265,9 +272,9 @@ static glmq_status fit(const glmq_plan *p, glmq_error *err)
 
 static glmq_status plan(glmq_plan *p, glmq_error *err)
 {
-    const int keep = (keeps_mtp(p) ? GLMQ_GGUF_KEEP_MTP : 0) |
-                     (p->options.mla == GLMQ_MLA_FUSED && p->graph->hp->arch->mla
-                          ? GLMQ_GGUF_FUSED_KV_B : 0);
+    const int keep =
+        (keeps_mtp(p) ? GLMQ_GGUF_KEEP_MTP : 0) |
+        (p->options.mla == GLMQ_MLA_FUSED && p->graph->hp->arch->mla ? GLMQ_GGUF_FUSED_KV_B : 0);
     const char *name = p->dst_is_file ? NULL : file_name(p);
     glmq_gguf_kv kv = { 0 };
     glmq_status st;
@@ -284,11 +291,11 @@ static glmq_status plan(glmq_plan *p, glmq_error *err)
 }
 
 const glmq_writer glmq_writer_gguf = {
-    .name    = "gguf",
-    .about   = "GGUF for llama.cpp",
+    .name = "gguf",
+    .about = "GGUF for llama.cpp",
     .options = "auto, or a file type or type (F32 F16 BF16 Q8_0 Q5_1 Q5_0 Q4_1 Q4_0); split=SIZE",
-    .target  = glmq_gguf_target,
-    .choose  = glmq_gguf_choose,
-    .fit     = fit,
-    .plan    = plan,
+    .target = glmq_gguf_target,
+    .choose = glmq_gguf_choose,
+    .fit = fit,
+    .plan = plan,
 };

@@ -237,7 +237,8 @@ static glmq_status place_part(glmq_plan *p, const char *prefix, const glmq_gguf_
 {
     glmq_gguf_kv own = { 0 };
     glmq_status st;
-    const char *name = glmq_arena_printf(&p->arena, "%s-%05u-of-%05u.gguf", prefix, part + 1, parts);
+    const char *name =
+        glmq_arena_printf(&p->arena, "%s-%05u-of-%05u.gguf", prefix, part + 1, parts);
     if (!name) return no_memory(err);
     if (part == 0) {
         glmq_text_add_n(&own.data, kv->data.data, kv->data.len);
@@ -266,7 +267,8 @@ glmq_status glmq_gguf_layout(glmq_plan *p, const char *name, uint64_t split_size
         return single ? place_file(p, single, kv, 0, p->arrays.count, err) : no_memory(err);
     }
     for (uint32_t part = 0; part < parts; part++, first = end) {
-        for (end = first; end < p->arrays.count && p->arrays.at[end].file == part; end++) {}
+        for (end = first; end < p->arrays.count && p->arrays.at[end].file == part; end++) {
+        }
         GLMQ_TRY(place_part(p, prefix, kv, part, parts, first, end, err));
     }
     return GLMQ_OK;

@@ -38,7 +38,8 @@ static void put_sampling(glmq_gguf_kv *kv, const cJSON *config)
         const cJSON *node = glmq_json_get(config, sampling[i].json);
         uint64_t n;
         if (!cJSON_IsNumber(node)) continue;
-        if (sampling[i].real) glmq_gguf_put_f32(kv, sampling[i].gguf, (float)node->valuedouble);
+        if (sampling[i].real)
+            glmq_gguf_put_f32(kv, sampling[i].gguf, (float)node->valuedouble);
         else if (glmq_json_u64(node, &n) && n <= INT32_MAX)
             glmq_gguf_put_i32(kv, sampling[i].gguf, (int32_t)n);
     }
@@ -52,7 +53,8 @@ static void put_name(glmq_gguf_kv *kv, const glmq_graph *g)
     if (!path || !*path) path = glmq_source_path(g->source);
     len = strlen(path);
     while (len && path[len - 1] == '/') len--;
-    for (start = len; start && path[start - 1] != '/'; start--) {}
+    for (start = len; start && path[start - 1] != '/'; start--) {
+    }
     if (len - start > 0 && path[start] != '.')
         glmq_gguf_put_string(kv, "general.name", path + start, len - start);
 }
@@ -60,8 +62,14 @@ static void put_name(glmq_gguf_kv *kv, const glmq_graph *g)
 /* 3.6M, 106B: two digits at least, as llama.cpp names sizes. */
 static void put_size_label(glmq_gguf_kv *kv, const glmq_plan *p)
 {
-    static const struct { double above, unit; char suffix; } units[] = {
-        { 1e12, 1e-12, 'T' }, { 1e9, 1e-9, 'B' }, { 1e6, 1e-6, 'M' }, { -1, 1e-3, 'K' },
+    static const struct {
+        double above, unit;
+        char suffix;
+    } units[] = {
+        { 1e12, 1e-12, 'T' },
+        { 1e9, 1e-9, 'B' },
+        { 1e6, 1e-6, 'M' },
+        { -1, 1e-3, 'K' },
     };
     double shared = 0, one_expert = 0, v;
     uint64_t experts = 0;
@@ -72,12 +80,17 @@ static void put_size_label(glmq_gguf_kv *kv, const glmq_plan *p)
         double size = 1;
         const int stack = strstr(a->name, "_exps.") != NULL;
         for (int d = stack; d < a->rank; d++) size *= (double)a->dims[d];
-        if (stack) one_expert += size, experts = a->dims[0];
-        else shared += size;
+        if (stack)
+            one_expert += size, experts = a->dims[0];
+        else
+            shared += size;
     }
     while (shared + one_expert <= units[u].above) u++;
     v = (shared + one_expert) * units[u].unit;
-    snprintf(text, sizeof text, "%.*f%c", rint(v) >= 1 && rint(v) < 10 ? 1 : rint(v) < 1 ? 2 : 0,
+    snprintf(text, sizeof text, "%.*f%c",
+             rint(v) >= 1 && rint(v) < 10 ? 1
+             : rint(v) < 1                ? 2
+                                          : 0,
              v, units[u].suffix);
     if (experts) {
         char label[96];
@@ -113,7 +126,8 @@ static glmq_dtype scales_were(const glmq_plan *p)
         const glmq_tensor *x = &p->graph->tensors[i];
         const uint8_t had = x->part[0].enc.scale_dtype;
         if (p->want[i].dropped || !glmq_tensor_quantized(x) || !had ||
-            glmq_encoding_dtype(&x->part[0].enc)) continue;
+            glmq_encoding_dtype(&x->part[0].enc))
+            continue;
         if (was && was != had) return GLMQ_DT_NONE; /* no one answer */
         was = had;
     }

@@ -21,26 +21,46 @@ static const struct file_type {
     glmq_dtype dtype;
 } file_types[] = {
     { "auto", FILE_TYPE_AUTO, GLMQ_DT_NONE },
-    { "F32", 0, GLMQ_DT_F32 },       { "F16", 1, GLMQ_DT_F16 },
-    { "BF16", 32, GLMQ_DT_BF16 },    { "Q8_0", 7, GLMQ_DT_Q8_0 },
-    { "Q5_1", 9, GLMQ_DT_Q5_1 },     { "Q5_0", 8, GLMQ_DT_Q5_0 },
-    { "Q4_1", 3, GLMQ_DT_Q4_1 },     { "Q4_0", 2, GLMQ_DT_Q4_0 },
-    { "Q2_K", 10, GLMQ_DT_NONE },    { "Q3_K_S", 11, GLMQ_DT_NONE },
-    { "Q3_K_M", 12, GLMQ_DT_NONE },  { "Q3_K_L", 13, GLMQ_DT_NONE },
-    { "Q3_K", 12, GLMQ_DT_NONE },    { "Q4_K_S", 14, GLMQ_DT_NONE },
-    { "Q4_K_M", 15, GLMQ_DT_NONE },  { "Q4_K", 15, GLMQ_DT_NONE },
-    { "Q5_K_S", 16, GLMQ_DT_NONE },  { "Q5_K_M", 17, GLMQ_DT_NONE },
-    { "Q5_K", 17, GLMQ_DT_NONE },    { "Q6_K", 18, GLMQ_DT_NONE },
-    { "IQ2_XXS", 19, GLMQ_DT_NONE }, { "IQ2_XS", 20, GLMQ_DT_NONE },
-    { "Q2_K_S", 21, GLMQ_DT_NONE },  { "IQ3_XS", 22, GLMQ_DT_NONE },
-    { "IQ3_XXS", 23, GLMQ_DT_NONE }, { "IQ1_S", 24, GLMQ_DT_NONE },
-    { "IQ4_NL", 25, GLMQ_DT_NONE },  { "IQ3_S", 26, GLMQ_DT_NONE },
-    { "IQ3_M", 27, GLMQ_DT_NONE },   { "IQ2_S", 28, GLMQ_DT_NONE },
-    { "IQ2_M", 29, GLMQ_DT_NONE },   { "IQ4_XS", 30, GLMQ_DT_NONE },
-    { "IQ1_M", 31, GLMQ_DT_NONE },   { "TQ1_0", 36, GLMQ_DT_NONE },
-    { "TQ2_0", 37, GLMQ_DT_NONE },   { "MXFP4_MOE", 38, GLMQ_DT_NONE },
-    { "MXFP4", 38, GLMQ_DT_NONE },   { "NVFP4", 39, GLMQ_DT_NONE },
-    { "Q1_0", 40, GLMQ_DT_NONE },    { "Q2_0", 41, GLMQ_DT_NONE },
+    { "F32", 0, GLMQ_DT_F32 },
+    { "F16", 1, GLMQ_DT_F16 },
+    { "BF16", 32, GLMQ_DT_BF16 },
+    { "Q8_0", 7, GLMQ_DT_Q8_0 },
+    { "Q5_1", 9, GLMQ_DT_Q5_1 },
+    { "Q5_0", 8, GLMQ_DT_Q5_0 },
+    { "Q4_1", 3, GLMQ_DT_Q4_1 },
+    { "Q4_0", 2, GLMQ_DT_Q4_0 },
+    { "Q2_K", 10, GLMQ_DT_NONE },
+    { "Q3_K_S", 11, GLMQ_DT_NONE },
+    { "Q3_K_M", 12, GLMQ_DT_NONE },
+    { "Q3_K_L", 13, GLMQ_DT_NONE },
+    { "Q3_K", 12, GLMQ_DT_NONE },
+    { "Q4_K_S", 14, GLMQ_DT_NONE },
+    { "Q4_K_M", 15, GLMQ_DT_NONE },
+    { "Q4_K", 15, GLMQ_DT_NONE },
+    { "Q5_K_S", 16, GLMQ_DT_NONE },
+    { "Q5_K_M", 17, GLMQ_DT_NONE },
+    { "Q5_K", 17, GLMQ_DT_NONE },
+    { "Q6_K", 18, GLMQ_DT_NONE },
+    { "IQ2_XXS", 19, GLMQ_DT_NONE },
+    { "IQ2_XS", 20, GLMQ_DT_NONE },
+    { "Q2_K_S", 21, GLMQ_DT_NONE },
+    { "IQ3_XS", 22, GLMQ_DT_NONE },
+    { "IQ3_XXS", 23, GLMQ_DT_NONE },
+    { "IQ1_S", 24, GLMQ_DT_NONE },
+    { "IQ4_NL", 25, GLMQ_DT_NONE },
+    { "IQ3_S", 26, GLMQ_DT_NONE },
+    { "IQ3_M", 27, GLMQ_DT_NONE },
+    { "IQ2_S", 28, GLMQ_DT_NONE },
+    { "IQ2_M", 29, GLMQ_DT_NONE },
+    { "IQ4_XS", 30, GLMQ_DT_NONE },
+    { "IQ1_M", 31, GLMQ_DT_NONE },
+    { "TQ1_0", 36, GLMQ_DT_NONE },
+    { "TQ2_0", 37, GLMQ_DT_NONE },
+    { "MXFP4_MOE", 38, GLMQ_DT_NONE },
+    { "MXFP4", 38, GLMQ_DT_NONE },
+    { "NVFP4", 39, GLMQ_DT_NONE },
+    { "Q1_0", 40, GLMQ_DT_NONE },
+    { "Q2_0", 41, GLMQ_DT_NONE },
 };
 
 int glmq_gguf_file_type(glmq_dtype dtype)
@@ -70,7 +90,8 @@ static glmq_status set_type(glmq_target *t, const char *word, glmq_error *err)
         if (f->dtype == GLMQ_DT_NONE && f->id != FILE_TYPE_AUTO)
             return glmq_fail(err, GLMQ_E_UNSUPPORTED,
                              "gguf: there is no encoder for %s; there are auto, F32, F16, BF16, "
-                             "Q8_0, Q5_1, Q5_0, Q4_1, Q4_0", f->word);
+                             "Q8_0, Q5_1, Q5_0, Q4_1, Q4_0",
+                             f->word);
         t->file_type = f->id;
         t->enc = f->dtype ? glmq_encoding_of_dtype(f->dtype) : (glmq_encoding){ 0 };
         return GLMQ_OK;
@@ -132,7 +153,8 @@ static const struct type_rule {
       "llama.cpp's rule says Q6_K for the output table; Q8_0 is the next type that holds as much" },
     { GLMQ_ROLE_ATTN_V, BASE_QUANT, 8, GLMQ_DT_Q8_0, "llama.cpp's rule for models of 8 experts" },
     { GLMQ_ROLE_ATTN_K, BASE_QUANT, 8, GLMQ_DT_Q8_0, "llama.cpp's rule for models of 8 experts" },
-    { GLMQ_ROLE_INDEXER_K, BASE_QUANT, 8, GLMQ_DT_Q8_0, "llama.cpp's rule for models of 8 experts" },
+    { GLMQ_ROLE_INDEXER_K, BASE_QUANT, 8, GLMQ_DT_Q8_0,
+      "llama.cpp's rule for models of 8 experts" },
 };
 
 static unsigned base_class(glmq_dtype base)
@@ -214,8 +236,8 @@ static glmq_dtype as_source(const glmq_graph *g, const glmq_tensor *x, glmq_gguf
 static glmq_dtype by_default(const glmq_target *t, const glmq_graph *g, const glmq_tensor *x,
                              glmq_gguf_half half, uint64_t cols, const char **reason)
 {
-    const glmq_dtype base = t->file_type == FILE_TYPE_AUTO ? GLMQ_DT_NONE
-                                                           : glmq_encoding_dtype(&t->enc);
+    const glmq_dtype base =
+        t->file_type == FILE_TYPE_AUTO ? GLMQ_DT_NONE : glmq_encoding_dtype(&t->enc);
     if (!base) return as_source(g, x, half, cols, reason);
     if (!g->quantized || base_class(base) == BASE_FLOAT) return by_rule(g, x, base, reason);
     if (!glmq_tensor_quantized(x)) return as_source(g, x, half, cols, reason);
@@ -264,7 +286,8 @@ static glmq_status drop(const glmq_graph *g, const glmq_tensor *x, glmq_want *wa
         want->reason = "not a tensor of this architecture: llama.cpp would refuse the file";
     } else if (indexer && x->layer >= 0 && (uint64_t)x->layer < h->layers && h->indexer_full &&
                !h->indexer_full[x->layer]) {
-        want->reason = "a shared layer's own indexer is never used: llama.cpp would refuse the file";
+        want->reason =
+            "a shared layer's own indexer is never used: llama.cpp would refuse the file";
     } else {
         char name[128];
         const glmq_split split = x->role == GLMQ_ROLE_ATTN_KV_B ? SPLIT_K_B

@@ -22,10 +22,16 @@ static void put_types(glmq_gguf_kv *kv, const glmq_vocab *v)
 
 static void put_specials(glmq_gguf_kv *kv, const glmq_vocab *v)
 {
-    const struct { const char *key; int64_t id; } specials[] = {
-        { "tokenizer.ggml.eos_token_id", v->eos },     { "tokenizer.ggml.padding_token_id", v->pad },
-        { "tokenizer.ggml.bos_token_id", v->bos },     { "tokenizer.ggml.eot_token_id", v->eot },
-        { "tokenizer.ggml.unknown_token_id", v->unk }, { "tokenizer.ggml.eom_token_id", v->eom },
+    const struct {
+        const char *key;
+        int64_t id;
+    } specials[] = {
+        { "tokenizer.ggml.eos_token_id", v->eos },
+        { "tokenizer.ggml.padding_token_id", v->pad },
+        { "tokenizer.ggml.bos_token_id", v->bos },
+        { "tokenizer.ggml.eot_token_id", v->eot },
+        { "tokenizer.ggml.unknown_token_id", v->unk },
+        { "tokenizer.ggml.eom_token_id", v->eom },
     };
     for (size_t i = 0; i < sizeof specials / sizeof specials[0]; i++)
         if (specials[i].id >= 0) glmq_gguf_put_u32(kv, specials[i].key, (uint32_t)specials[i].id);
@@ -36,8 +42,8 @@ static void put_specials(glmq_gguf_kv *kv, const glmq_vocab *v)
 static void put_templates(glmq_gguf_kv *kv, const glmq_vocab *v)
 {
     glmq_text key = { 0 };
-    if (v->template_count) glmq_gguf_put_array(kv, "tokenizer.chat_templates", GGUF_STRING,
-                                               v->template_count);
+    if (v->template_count)
+        glmq_gguf_put_array(kv, "tokenizer.chat_templates", GGUF_STRING, v->template_count);
     for (size_t i = 0; i < v->template_count; i++)
         glmq_gguf_add_string(kv, v->templates[i].name, strlen(v->templates[i].name));
     for (size_t i = 0; i < v->template_count && !key.failed; i++) {
@@ -49,8 +55,7 @@ static void put_templates(glmq_gguf_kv *kv, const glmq_vocab *v)
     if (key.failed) kv->data.failed = 1;
     glmq_text_free(&key);
     if (v->chat_template)
-        glmq_gguf_put_string(kv, "tokenizer.chat_template", v->chat_template,
-                             v->chat_template_len);
+        glmq_gguf_put_string(kv, "tokenizer.chat_template", v->chat_template, v->chat_template_len);
 }
 
 glmq_status glmq_vocab_to_gguf(struct glmq_gguf_kv *kv, const glmq_vocab *v, glmq_error *err)

@@ -63,9 +63,9 @@ static inline void gguf_file_close(gguf_file *f)
     if (f->dir.path[0]) folder_remove(&f->dir);
 }
 
-#define skip_without_fixtures()           \
-    do {                                  \
-        if (!fixtures_or_skip()) skip();  \
+#define skip_without_fixtures()                                                                    \
+    do {                                                                                           \
+        if (!fixtures_or_skip()) skip();                                                           \
     } while (0)
 
 #endif

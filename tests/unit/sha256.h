@@ -65,7 +65,9 @@ static inline void sha256_add(sha256 *s, const void *data, size_t len)
 static inline void sha256_hex(const void *data, size_t len, char hex[65])
 {
     sha256 s = { { 0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c,
-                   0x1f83d9ab, 0x5be0cd19 }, { 0 }, 0 };
+                   0x1f83d9ab, 0x5be0cd19 },
+                 { 0 },
+                 0 };
     uint8_t length[8];
     const uint64_t bits = (uint64_t)len * 8;
     sha256_add(&s, data, len);

@@ -115,7 +115,8 @@ static const char *fixture(char path[1024], const char *name)
 
 static const char *sample(char path[1024])
 {
-    snprintf(path, 1024, "%s/glm4-moe-tiny", getenv("GLMQ_SAMPLES") ? getenv("GLMQ_SAMPLES") : "");
+    const char *samples = getenv("GLMQ_SAMPLES");
+    snprintf(path, 1024, "%s/glm4-moe-tiny", samples ? samples : "samples");
     return path;
 }
 
@@ -168,7 +169,9 @@ static cJSON *expected(const char *folder_name)
 
 static void makes_the_bytes_of_llama_cpp(void **state)
 {
-    static const struct { const char *from, *to, *as; } cases[] = {
+    static const struct {
+        const char *from, *to, *as;
+    } cases[] = {
         { "glm47-bf16", "gguf:BF16", "glm47-gguf-bf16" },
         { "glm47-bf16", "gguf:auto", "glm47-gguf-bf16" },
         { "glm47-bf16", "gguf:Q8_0", "glm47-gguf-q8_0" },
@@ -226,7 +229,8 @@ static void copies_a_gguf_array_by_array(void **state)
     (void)state;
     skip_without_fixtures();
     f = gguf_fixture_open("glm47-gguf-q8_0/glm47-q8_0.gguf");
-    must_convert(&c, fixture(path, "glm47-gguf-q8_0/glm47-q8_0.gguf"), "gguf:auto", "out.gguf", NULL);
+    must_convert(&c, fixture(path, "glm47-gguf-q8_0/glm47-q8_0.gguf"), "gguf:auto", "out.gguf",
+                 NULL);
     assert_int_equal(c.cat->count, f.cat->count);
     for (size_t i = 0; i < f.cat->count; i++) {
         const glmq_array *want = &f.cat->arrays[i], *have = array_of(&c, want->name);

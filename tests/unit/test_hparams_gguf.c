@@ -42,9 +42,12 @@ static void assert_same_hparams(const glmq_hparams *a, const glmq_hparams *b, in
                          row->field == offsetof(glmq_hparams, index_topk_freq) ||
                          row->field == offsetof(glmq_hparams, index_skip_topk_offset);
         if (lost && !all) continue;
-        if (row->type == HP_COUNT) assert_int_equal(*(const uint64_t *)x, *(const uint64_t *)y);
-        else if (row->type == HP_FLAG) assert_int_equal(*(const int *)x, *(const int *)y);
-        else assert_true((float)*(const double *)x == (float)*(const double *)y);
+        if (row->type == HP_COUNT)
+            assert_int_equal(*(const uint64_t *)x, *(const uint64_t *)y);
+        else if (row->type == HP_FLAG)
+            assert_int_equal(*(const int *)x, *(const int *)y);
+        else
+            assert_true((float)*(const double *)x == (float)*(const double *)y);
     }
     assert_memory_equal(a->layer_sparse, b->layer_sparse, a->layers);
     if (a->arch->dsa) assert_memory_equal(a->indexer_full, b->indexer_full, a->layers);
@@ -96,10 +99,12 @@ static void writes_what_the_converter_of_llama_cpp_writes(void **state)
             have = glmq_gguf_get(ours.cat->gguf, key);
             if (!have) fail_msg("%s is missing", key);
             if (have->type != want->type || have->bytes != want->bytes ||
-                memcmp(have->data, want->data, want->bytes)) fail_msg("%s differs", key);
+                memcmp(have->data, want->data, want->bytes))
+                fail_msg("%s differs", key);
             assert_true(glmq_hparams_own_key(&h, want->key, want->key_len));
         }
-        assert_int_equal(ours.cat->gguf->count, architecture_keys + !strcmp(h.arch->gguf, "deepseek2"));
+        assert_int_equal(ours.cat->gguf->count,
+                         architecture_keys + !strcmp(h.arch->gguf, "deepseek2"));
         gguf_file_close(&ours);
         gguf_file_close(&theirs);
         glmq_arena_free(&arena);
@@ -203,8 +208,8 @@ static void refuses_layers_that_a_gguf_cannot_describe(void **state)
 typedef void edit(glmq_gguf_kv *kv);
 
 static const char *const common[] = {
-    "context_length", "embedding_length", "feed_forward_length", "attention.head_count",
-    "expert_count", "expert_used_count", "expert_feed_forward_length",
+    "context_length", "embedding_length",  "feed_forward_length",        "attention.head_count",
+    "expert_count",   "expert_used_count", "expert_feed_forward_length",
 };
 static const uint32_t common_values[] = { 4096, 64, 96, 2, 4, 2, 32 };
 
@@ -359,9 +364,12 @@ static void refuses_other_architectures(void **state)
 /* Values that the published file and ours may spell differently. */
 static void assert_config_has(const cJSON *ours, const cJSON *theirs)
 {
-    static const char *const not_in_a_gguf[] = { "transformers_version", "initializer_range",
-                                                 "index_share_for_mtp_iteration", "head_dim",
-                                                 "index_topk_freq", "index_skip_topk_offset" };
+    static const char *const not_in_a_gguf[] = { "transformers_version",
+                                                 "initializer_range",
+                                                 "index_share_for_mtp_iteration",
+                                                 "head_dim",
+                                                 "index_topk_freq",
+                                                 "index_skip_topk_offset" };
     for (const cJSON *c = theirs->child; c; c = c->next) {
         const cJSON *o = cJSON_GetObjectItemCaseSensitive(ours, c->string);
         int skip_it = 0;

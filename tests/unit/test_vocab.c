@@ -31,7 +31,10 @@ static void pads_to_the_rows_of_the_model(void **state)
     (void)state;
     assert_int_equal(from_text(&v, &arena, tiny, 9, NULL), GLMQ_OK);
     assert_int_equal(v.count, 9);
-    assert_token(&v, 3, "\xc4\xa0" "a", TOKEN_NORMAL);
+    assert_token(&v, 3,
+                 "\xc4\xa0"
+                 "a",
+                 TOKEN_NORMAL);
     assert_token(&v, 7, "[PAD7]", TOKEN_UNUSED);
     assert_token(&v, 8, "[PAD8]", TOKEN_UNUSED);
     glmq_arena_free(&arena);
@@ -67,7 +70,7 @@ static void reads_merges_as_text_and_as_pairs(void **state)
 
 static void refuses_malformed_tokenizers(void **state)
 {
-#define MODEL(vocab, merges) \
+#define MODEL(vocab, merges)                                                                       \
     "{\"model\":{\"type\":\"BPE\",\"vocab\":" vocab ",\"merges\":" merges "}}"
     static const struct {
         const char *text;
@@ -88,8 +91,9 @@ static void refuses_malformed_tokenizers(void **state)
         { MODEL("{\"a\":0}", "{}"), GLMQ_E_FORMAT, "model.merges is absent, or no array" },
         { MODEL("[]", "[]"), GLMQ_E_FORMAT, "model.vocab is absent, or no object" },
         { "{\"model\":{\"type\":\"Unigram\"}}", GLMQ_E_UNSUPPORTED, "only BPE is known" },
-        { "{\"added_tokens\":3," "\"model\":{\"vocab\":{},\"merges\":[]}}", GLMQ_E_FORMAT,
-          "added_tokens is no array" },
+        { "{\"added_tokens\":3,"
+          "\"model\":{\"vocab\":{},\"merges\":[]}}",
+          GLMQ_E_FORMAT, "added_tokens is no array" },
         { "{\"added_tokens\":[{\"id\":1}],\"model\":{\"vocab\":{},\"merges\":[]}}", GLMQ_E_FORMAT,
           "an added token has no content" },
         { "{\"added_tokens\":[{\"content\":\"x\"}],\"model\":{\"vocab\":{},\"merges\":[]}}",
@@ -113,7 +117,8 @@ static void refuses_ids_that_would_need_too_much_memory(void **state)
     glmq_error err;
     glmq_vocab v;
     (void)state;
-    assert_int_equal(from_text(&v, &arena, MODEL("{\"a\":4000000000}", "[]"), 0, &err), GLMQ_E_LIMIT);
+    assert_int_equal(from_text(&v, &arena, MODEL("{\"a\":4000000000}", "[]"), 0, &err),
+                     GLMQ_E_LIMIT);
     glmq_arena_free(&arena);
 }
 
@@ -122,7 +127,8 @@ static void takes_the_chat_template_of_a_list(void **state)
     static const char config[] =
         "{\"chat_template\":[{\"name\":\"tool_use\",\"template\":\"T\"},"
         "{\"name\":\"default\",\"template\":\"D\"}],\"add_bos_token\":true}";
-    const glmq_vocab_files files = { .tokenizer = tiny, .tokenizer_len = strlen(tiny),
+    const glmq_vocab_files files = { .tokenizer = tiny,
+                                     .tokenizer_len = strlen(tiny),
                                      .tokenizer_config = config,
                                      .tokenizer_config_len = strlen(config) };
     glmq_arena arena = { 0 };
