@@ -141,6 +141,14 @@ static glmq_status place_stack(glmq_plan *p, const glmq_name_row *row, uint32_t 
 
 /* ---- kv_b ---- */
 
+/* A reason that was found while placing goes into the plan's arena. */
+static glmq_status keep_reason(glmq_plan *p, glmq_want *want, glmq_error *err)
+{
+    if (!want->reason) return GLMQ_OK;
+    want->reason = glmq_plan_intern(p, want->reason);
+    return want->reason ? GLMQ_OK : no_memory(err);
+}
+
 /* One half as an array [heads, rows, cols]. */
 static glmq_status place_half(glmq_plan *p, glmq_split split, const glmq_tensor *x,
                               const glmq_encoding *enc, const glmq_cut *cut, glmq_part *part,
@@ -183,7 +191,8 @@ static glmq_status place_kv_b(glmq_plan *p, uint32_t tensor, glmq_error *err)
     GLMQ_TRY(glmq_gguf_choose_half(&p->target, p->graph, x, GGUF_K_B, &k_want, err));
     GLMQ_TRY(place_half(p, SPLIT_K_B, x, &k_want.enc, &k, &parts[0], err));
     GLMQ_TRY(place_half(p, SPLIT_V_B, x, &want->enc, &v, &parts[1], err));
-    if (!want->reason && k_want.reason) want->reason = glmq_plan_intern(p, k_want.reason);
+    if (!want->reason) want->reason = k_want.reason;
+    GLMQ_TRY(keep_reason(p, want, err));
     return glmq_plan_add_item(p, tensor, parts, GLMQ_PARTS_MAX, err);
 }
 
@@ -193,7 +202,7 @@ static glmq_status place_fused_kv_b(glmq_plan *p, const glmq_name_row *row, uint
     glmq_want *want = &p->want[tensor];
     const glmq_tensor *x = &p->graph->tensors[tensor];
     GLMQ_TRY(glmq_gguf_choose_half(&p->target, p->graph, x, GGUF_WHOLE, want, err));
-    if (want->reason) want->reason = glmq_plan_intern(p, want->reason);
+    GLMQ_TRY(keep_reason(p, want, err));
     return place_one(p, row, tensor, &want->enc, err);
 }
 
