@@ -25,16 +25,15 @@ static glmq_status early_names(glmq_graph *g, glmq_error *err)
     cJSON *config = NULL;
     char *text = NULL;
     size_t len = 0;
-    const char *type;
+    glmq_status st = glmq_catalog_side_file(g->source, "config.json", &text, &len, err);
 
-    if (glmq_catalog_side_file(g->source, "config.json", &text, &len, NULL) || !text)
-        return GLMQ_OK;
-    if (!glmq_json_parse(&config, text, len, 0, NULL)) {
-        type = glmq_json_string(config, "model_type");
-        arch = type ? glmq_arch_by_model_type(type) : NULL;
-        cJSON_Delete(config);
-    }
+    if (st || !text) return st == GLMQ_E_NOMEM ? st : GLMQ_OK;
+    st = glmq_json_parse(&config, text, len, 0, err);
     glmq_free(text);
+    if (st) return st == GLMQ_E_NOMEM ? st : GLMQ_OK;
+    if (glmq_json_string(config, "model_type"))
+        arch = glmq_arch_by_model_type(glmq_json_string(config, "model_type"));
+    cJSON_Delete(config);
     if (!arch) return GLMQ_OK;
     g->names = glmq_names_open(arch);
     return g->names ? GLMQ_OK : glmq_fail(err, GLMQ_E_NOMEM, "name tables");

@@ -170,13 +170,18 @@ static glmq_status compare_copy(glmq_graph *g, const glmq_catalog *cat, const ch
     if (cat->quant_file && strcmp(cat->quant_file, file) == 0) return GLMQ_OK;
     GLMQ_TRY(glmq_catalog_side_file(cat->source, file, &text, &len, err));
     if (!text) return GLMQ_OK;
-    if (!glmq_json_parse(&q, text, len, 0, NULL)) {
+    st = glmq_json_parse(&q, text, len, 0, err);
+    if (st == GLMQ_E_NOMEM) goto done;
+    if (!st) {
         read_numbers(q, &copy);
         if (copy.bits != p->bits || copy.group != p->group || copy.sym != p->sym)
             st = glmq_graph_note(g, GLMQ_WARNING, "config-copy", NULL, file,
                                  "differs from the quantization_config of config.json, which "
                                  "counts");
+    } else {
+        st = GLMQ_OK; /* a copy that cannot be read says nothing */
     }
+done:
     cJSON_Delete(q);
     glmq_free(text);
     return st ? glmq_fail(err, st, "problems") : GLMQ_OK;
