@@ -529,6 +529,29 @@ static void refuses_rules_that_the_format_cannot_express(void **state)
     }
 }
 
+static void survives_any_failed_allocation(void **state)
+{
+    static const char *const targets[] = { "compressed-tensors:int4,group=32", "gptq:group=32,asym",
+                                           "same", "f16" };
+    (void)state;
+    for (size_t i = 0; i < GLMQ_COUNT(targets); i++) {
+        glmq_status st = GLMQ_E_NOMEM;
+        opened o;
+        plan_sample(&o, targets[i], NULL, NULL);
+        for (long n = 1; st; n++) {
+            glmq_plan *plan;
+            glmq_fail_alloc_at(n);
+            st = glmq_plan_open(&plan, o.graph, o.recipe, "/nonexistent/out", NULL, &o.err);
+            glmq_fail_alloc_at(0);
+            /* the counter covers reads too */
+            assert_true(st == GLMQ_OK || st == GLMQ_E_NOMEM || st == GLMQ_E_IO);
+            assert_true((plan == NULL) == (st != GLMQ_OK));
+            glmq_plan_close(plan);
+        }
+        close_plan(&o);
+    }
+}
+
 /* ---- fixtures ---- */
 
 static const char *fixture(const char *name)
@@ -646,6 +669,7 @@ int main(void)
         cmocka_unit_test(keeps_plain_what_the_group_does_not_divide),
         cmocka_unit_test(says_when_fused_partners_are_unlike),
         cmocka_unit_test(refuses_rules_that_the_format_cannot_express),
+        cmocka_unit_test(survives_any_failed_allocation),
         cmocka_unit_test(same_keeps_config_and_arrays_of_every_fixture),
         cmocka_unit_test(parameters_follow_a_quantized_source),
         cmocka_unit_test(records_the_dtype_that_scales_had),
