@@ -223,46 +223,96 @@ static double plain_value(glmq_dtype dtype, const uint8_t *p)
     return (double)f;
 }
 
+static size_t float_bytes(glmq_dtype dtype)
+{
+    if (dtype == GLMQ_DT_F32) return 4;
+    return dtype == GLMQ_DT_F16 || dtype == GLMQ_DT_BF16 ? 2 : 0;
+}
+
+enum { SLOT_CHUNK = 1 << 20 };
+
+typedef struct slot_scan {
+    uint64_t count, unfinite, unpositive, first; /* first: the first that is not finite   */
+} slot_scan;
+
+/* Looks at every float of a stored slot. */
+static glmq_status scan_slot(checker *c, const glmq_graph *g, const glmq_span *span,
+                             slot_scan *scan, glmq_error *err)
+{
+    const glmq_dtype dtype = (glmq_dtype)g->catalog->arrays[span->array].dtype;
+    const size_t each = float_bytes(dtype);
+    uint8_t *bytes = scratch(c, SLOT_CHUNK);
+
+    if (!bytes) return glmq_fail(err, GLMQ_E_NOMEM, "a buffer of %d bytes", SLOT_CHUNK);
+    for (uint64_t off = 0; each && off < span->bytes; off += SLOT_CHUNK) {
+        const uint64_t left = span->bytes - off;
+        const size_t len = left < SLOT_CHUNK ? (size_t)left : (size_t)SLOT_CHUNK;
+        GLMQ_TRY(glmq_source_read(glmq_graph_source(g), span->file, span->offset + off, bytes, len,
+                                  err));
+        for (size_t i = 0; i + each <= len; i += each, scan->count++) {
+            const double x = plain_value(dtype, bytes + i);
+            if (!isfinite(x) && !scan->unfinite++) scan->first = scan->count;
+            scan->unpositive += x > 0 ? 0 : 1;
+        }
+    }
+    return GLMQ_OK;
+}
+
+/* Scales in an array of their own: *usable 0 when the tensor cannot be decoded with them. */
+static glmq_status look_at_stored_scales(checker *c, const glmq_graph *g, const glmq_part *part,
+                                         int *usable, found **list, glmq_error *err)
+{
+    slot_scan scan = { 0 };
+
+    *usable = 1;
+    if (!part->span[GLMQ_SLOT_SCALES].bytes) return GLMQ_OK;
+    GLMQ_TRY(scan_slot(c, g, &part->span[GLMQ_SLOT_SCALES], &scan, err));
+    if (!scan.unfinite) return GLMQ_OK;
+    *usable = 0;
+    return find(list, err, GLMQ_ERROR, "scale-not-finite",
+                "%" PRIu64 " of %" PRIu64 " scales are NaN or infinite; the first is number %" PRIu64,
+                scan.unfinite, scan.count, scan.first);
+}
+
 /* Scales that glmq carries but never decodes with: finite and positive all the same. */
 static glmq_status look_at_carried(checker *c, const glmq_graph *g, const glmq_span *span,
                                    const char *what, found **list, glmq_error *err)
 {
-    const glmq_array *a = &g->catalog->arrays[span->array];
-    const glmq_dtype dtype = (glmq_dtype)a->dtype;
-    const size_t each = dtype == GLMQ_DT_F32 ? 4 : 2;
-    uint64_t bad = 0;
+    slot_scan scan = { 0 };
 
-    if (dtype != GLMQ_DT_F32 && dtype != GLMQ_DT_F16 && dtype != GLMQ_DT_BF16) return GLMQ_OK;
-    uint8_t *bytes = scratch(c, (size_t)span->bytes);
-    if (!bytes) return glmq_fail(err, GLMQ_E_NOMEM, "%s", a->name);
-    GLMQ_TRY(glmq_source_read(glmq_graph_source(g), span->file, span->offset, bytes,
-                              (size_t)span->bytes, err));
-    for (size_t i = 0; i + each <= span->bytes; i += each) {
-        const double x = plain_value(dtype, bytes + i);
-        bad += !(isfinite(x) && x > 0) ? 1 : 0;
-    }
-    if (!bad) return GLMQ_OK;
+    if (!span->bytes) return GLMQ_OK;
+    GLMQ_TRY(scan_slot(c, g, span, &scan, err));
+    if (!scan.unfinite && !scan.unpositive) return GLMQ_OK;
     return find(list, err, GLMQ_ERROR, "scale-not-positive",
-                "%" PRIu64 " values of its %s are not finite and positive", bad, what);
+                "%" PRIu64 " of %" PRIu64 " values of its %s are not finite and positive",
+                scan.unfinite > scan.unpositive ? scan.unfinite : scan.unpositive, scan.count, what);
+}
+
+/* What opening and reading the codes finds, as problems of the tensor. */
+static glmq_status look_at_part(checker *c, const glmq_graph *g, const glmq_part *part, found **list,
+                                glmq_error *err)
+{
+    scales s = { 0 };
+
+    GLMQ_TRY(glmq_fetch_open(c->fetch, glmq_graph_source(g), part, err));
+    const glmq_encoding *enc = glmq_fetch_encoding(c->fetch);
+    if (glmq_encoding_is_plain(enc) || !enc->codec || !enc->codec->get_codes) return GLMQ_OK;
+    GLMQ_TRY(look_at_codes(c, part, &s, list, err));
+    return tell_scales(&s, list, err);
 }
 
 static glmq_status check_part(checker *c, const glmq_graph *g, const glmq_part *part, found **list,
                               glmq_error *err)
 {
-    scales s = { 0 };
-    glmq_status st;
+    int usable;
 
-    st = glmq_fetch_open(c->fetch, glmq_graph_source(g), part, err);
-    if (is_problem(st)) return find(list, err, GLMQ_ERROR, "bad-tensor", "%s", err->msg);
-    GLMQ_TRY(st);
-    const glmq_encoding *enc = glmq_fetch_encoding(c->fetch);
-    if (!glmq_encoding_is_plain(enc) && enc->codec && enc->codec->get_codes) {
-        GLMQ_TRY(look_at_codes(c, part, &s, list, err));
-        GLMQ_TRY(tell_scales(&s, list, err));
+    GLMQ_TRY(look_at_stored_scales(c, g, part, &usable, list, err));
+    if (usable) {
+        const glmq_status st = look_at_part(c, g, part, list, err);
+        if (!is_problem(st)) GLMQ_TRY(st);
+        if (st) GLMQ_TRY(find(list, err, GLMQ_ERROR, "bad-tensor", "%s", err->msg));
     }
-    if (part->span[GLMQ_SLOT_INPUT_SCALE].bytes)
-        GLMQ_TRY(look_at_carried(c, g, &part->span[GLMQ_SLOT_INPUT_SCALE], "input scale", list, err));
-    return GLMQ_OK;
+    return look_at_carried(c, g, &part->span[GLMQ_SLOT_INPUT_SCALE], "input scale", list, err);
 }
 
 /* ---- vectors: norms, biases, the routing bias, KV-cache scales ---- */
