@@ -360,8 +360,9 @@ static void compressed_tensors_ignores_every_kept_matrix(void **state)
     assert_true(cJSON_IsTrue(glmq_json_get(quant, "symmetric")));
     assert_string_equal(glmq_json_string(quant, "strategy"), "group");
     cJSON_Delete(config);
-    assert_int_equal(array_named(o.plan, "model.layers.1.mlp.experts.3.down_proj.weight_shape")->dtype,
-                     GLMQ_DT_I64);
+    assert_int_equal(
+        array_named(o.plan, "model.layers.1.mlp.experts.3.down_proj.weight_shape")->dtype,
+        GLMQ_DT_I64);
     assert_int_equal(array_named(o.plan, "model.layers.1.self_attn.q_proj.weight_scale")->dtype,
                      GLMQ_DT_BF16);
     assert_int_equal(array_named(o.plan, "model.layers.1.mlp.gate.e_score_correction_bias")->dtype,
@@ -405,7 +406,8 @@ static void names_the_targets_of_a_second_scheme(void **state)
         "model.layers.0.self_attn.?_proj.weight=compressed-tensors:int8,channel",
         "model.layers.1.mlp.experts.*=compressed-tensors:int8,group=32,asym", NULL
     };
-    static const char *const experts[] = { "re:^model\\.layers\\.1\\.mlp\\.experts(\\..+)?$", NULL };
+    static const char *const experts[] = { "re:^model\\.layers\\.1\\.mlp\\.experts(\\..+)?$",
+                                           NULL };
     static const char *const attention[] = { "re:^model\\.layers\\.0\\.self_attn\\.q_proj$",
                                              "re:^model\\.layers\\.0\\.self_attn\\.qkv_proj$",
                                              "re:^model\\.layers\\.0\\.self_attn\\.k_proj$",
@@ -486,7 +488,8 @@ static void keeps_plain_what_the_group_does_not_divide(void **state)
     assert_string_equal(o.plan->want[x - o.graph->tensors].reason,
                         "its columns are no multiple of the group");
     assert_int_equal(array_named(o.plan, x->name)->dtype, GLMQ_DT_BF16);
-    assert_int_equal(array_named(o.plan, "model.layers.0.mlp.down_proj.qweight")->dtype, GLMQ_DT_I32);
+    assert_int_equal(array_named(o.plan, "model.layers.0.mlp.down_proj.qweight")->dtype,
+                     GLMQ_DT_I32);
     close_plan(&o);
 }
 
