@@ -10,14 +10,14 @@ pid=$!
 until grep -q '^SigCgt:.*[2367abef]$' /proc/$pid/status 2>/dev/null; do sleep 0.02; done
 sleep 0.2
 kill -INT $pid
-cat <&9 >events &
+cat pipe >events 9>&- &
 cat=$!
 wait $pid
 echo "exit $?"
 exec 9>&-
-kill $cat
+wait $cat
 [ -e out ] && echo "out exists"
-tr -d '\0' <events | grep -o '"event": "error", "message": "[^"]*"'
+tr -d '\0' <events | sed -nE 's/.*"event": "error", "message": "[^"]*(interrupted)".*/\1/p'
 t glmq-convert sample out --to f32 --resume -q
 for f in whole/*.safetensors; do cmp "$f" "out/${f#whole/}" && echo same; done
 [ -e out.partial ] && echo "out.partial is left"
