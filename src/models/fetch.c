@@ -77,6 +77,18 @@ static int is_stored(const glmq_fetch *f, int slot)
     return f->layout.slot[slot].dtype != GLMQ_DT_NONE && f->part->span[slot].bytes != 0;
 }
 
+/* What messages call a slot. */
+static const char *slot_name(int slot)
+{
+    static const char *const names[GLMQ_SLOTS] = {
+        [GLMQ_SLOT_CODES] = "codes",        [GLMQ_SLOT_SCALES] = "scales",
+        [GLMQ_SLOT_ZEROS] = "zero points",  [GLMQ_SLOT_PERM] = "g_idx",
+        [GLMQ_SLOT_SHAPE] = "shape",        [GLMQ_SLOT_GLOBAL] = "global scale",
+        [GLMQ_SLOT_INPUT_SCALE] = "input scale", [GLMQ_SLOT_BOOK] = "codebook",
+    };
+    return names[slot];
+}
+
 static glmq_status check_span(const glmq_fetch *f, int slot, glmq_error *err)
 {
     const glmq_slot_layout *l = &f->layout.slot[slot];
@@ -85,13 +97,13 @@ static glmq_status check_span(const glmq_fetch *f, int slot, glmq_error *err)
     if (l->dtype == GLMQ_DT_NONE || (s->bytes == 0 && (l->optional || l->bytes == 0)))
         return GLMQ_OK;
     if (s->bytes != l->bytes)
-        return glmq_fail(err, GLMQ_E_FORMAT, "slot %d has %" PRIu64 " bytes, expected %" PRIu64,
-                         slot, s->bytes, l->bytes);
+        return glmq_fail(err, GLMQ_E_FORMAT, "%s: %" PRIu64 " bytes, expected %" PRIu64,
+                         slot_name(slot), s->bytes, l->bytes);
     if (s->file >= glmq_source_count(f->src) ||
         !in_range(s->offset, s->bytes, glmq_source_size(f->src, s->file)))
         return glmq_fail(err, GLMQ_E_FORMAT,
-                         "slot %d: %" PRIu64 " bytes at %" PRIu64 " are not in the file", slot,
-                         s->bytes, s->offset);
+                         "%s: %" PRIu64 " bytes at %" PRIu64 " are not in the file",
+                         slot_name(slot), s->bytes, s->offset);
     return GLMQ_OK;
 }
 

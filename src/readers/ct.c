@@ -277,7 +277,7 @@ static glmq_status measure_groups(const glmq_module *m, uint64_t rows, uint64_t 
         return glmq_fail(err, GLMQ_E_FORMAT, "%s: %" PRIu64 " x %" PRIu64 " for %" PRIu64
                          " rows", s->name, n, groups, rows);
     if (groups == 1) return GLMQ_OK;
-    if (cols % groups)
+    if (cols % groups || cols / groups > UINT32_MAX)
         return glmq_fail(err, GLMQ_E_FORMAT, "%s: %" PRIu64 " groups for %" PRIu64 " columns",
                          s->name, groups, cols);
     e->group = (uint32_t)(cols / groups);
@@ -305,9 +305,10 @@ static glmq_status measure_zeros(const glmq_module *m, glmq_encoding *e, glmq_er
 static const char *disagrees(const scheme *s, const glmq_encoding *e, uint64_t cols)
 {
     const uint64_t group = e->group ? e->group : cols;
+    const uint64_t want = s->group < cols ? s->group : cols; /* a short row is one group */
 
     if (s->bits != e->bits) return "bits";
-    if (s->strategy == STRATEGY_GROUP && s->group != group) return "group size";
+    if (s->strategy == STRATEGY_GROUP && want != group) return "group size";
     if (s->strategy == STRATEGY_CHANNEL && (e->group || !e->group_rows)) return "strategy";
     if (s->strategy == STRATEGY_TENSOR && e->group_rows) return "strategy";
     if (s->strategy == STRATEGY_OTHER) return "strategy";

@@ -525,6 +525,20 @@ static void ct_takes_one_scale_for_the_tensor(void **state)
     discard(&c);
 }
 
+static void ct_takes_rows_shorter_than_a_group(void **state)
+{
+    checkpoint c = ct_model(CT_GROUP("\"num_bits\":4,\"group_size\":128,\"strategy\":\"group\""));
+    opened o;
+
+    (void)state;
+    reshape(find_in(&c, up, "weight_scale"), 2, 16, 1);
+    o = must_open(&c);
+    assert_int_equal(encoding_of(&o, up_weight)->group, 128);
+    assert_null(problem(o.g, "config-mismatch"));
+    shut(&o);
+    discard(&c);
+}
+
 static void ct_takes_both_forms_of_zero_points(void **state)
 {
     static const char config[] =
@@ -769,6 +783,7 @@ int main(void)
         cmocka_unit_test(ct_parameters_come_from_shapes),
         cmocka_unit_test(ct_decodes_integers_of_a_byte_each),
         cmocka_unit_test(ct_takes_one_scale_for_the_tensor),
+        cmocka_unit_test(ct_takes_rows_shorter_than_a_group),
         cmocka_unit_test(ct_takes_both_forms_of_zero_points),
         cmocka_unit_test(ct_picks_the_group_that_agrees),
         cmocka_unit_test(ct_reads_weights_not_compressed_yet),
