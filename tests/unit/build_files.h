@@ -79,7 +79,7 @@ static inline void folder_put(const folder *f, const char *name, const void *dat
     FILE *out;
     snprintf(path, sizeof path, "%s/%s", f->path, name);
     out = fopen(path, "wb");
-    if (!out || fwrite(data, 1, len, out) != len || fclose(out)) abort();
+    if (!out || (len && fwrite(data, 1, len, out) != len) || fclose(out)) abort();
 }
 
 static inline void folder_text(const folder *f, const char *name, const char *text)
