@@ -11,13 +11,13 @@
  *   h  bad UTF-8, NUL, ESC, paths, links        verdicts, here, indexes in     BAD_NAME_WITH_NUL,
  *                                               test_safetensors               FINE_STRING_NOT_UTF8, here
  *   i  JSON depth, size, numbers                here, test_json                -
- *   j  counts used as indexes                   hyper-parameters, g_idx:       split numbers: test_gguf_container
- *                                               test_hparams, codec tests
- *   k  companion of the wrong shape             reader tests                   -
+ *   j  counts used as indexes                   layers, experts: test_graph;   split numbers: test_gguf_container;
+ *                                               g_idx: test_codecs             layers: test_hparams_gguf
+ *   k  companion of the wrong shape             test_readers                   -
  *   l  cut at every byte                        test_safetensors               test_gguf_container
  *   m  changes or shrinks while it is open      here                           here
  *   n  sparse and huge files                    here                           here
- *   o  output onto input                        test of the run                the same
+ *   o  output onto input                        test_run, test_plan            the same
  *   p  more than 2^31 elements                  here (offsets, 64 bits)        here
  *
  * verdicts: tests/data/safetensors-cases.  FINE_ and BAD_ words: gguf_defects.h. */
