@@ -36,6 +36,7 @@ typedef struct buffer {
 /* One part of the target while its item moves. */
 typedef struct part_job {
     const glmq_part *to;
+    glmq_encoding enc; /* as the result is decoded: a g_idx in order is not followed     */
     glmq_layout layout;
     way way;
     uint8_t from; /* the source part that bytes and codes come from      */
@@ -288,6 +289,8 @@ static glmq_status open_part(glmq_mover *m, uint8_t k, glmq_error *err)
     part_job *j = &m->part[k];
     j->whole = glmq_cut_is_whole(j->to, m->tensor->rows);
     j->stats = (glmq_stats){ 0 };
+    j->enc = j->to->enc;
+    if (j->enc.act_order == GLMQ_ACT_TRIVIAL) j->enc.act_order = GLMQ_ACT_NONE;
     for (int s = 0; s < GLMQ_SLOTS; s++) {
         const uint64_t n =
             slot_buffer(&j->layout.slot[s], part_rows(m->tensor, j->to, m->chunk_rows));
@@ -420,7 +423,7 @@ static glmq_status decode_back(glmq_mover *m, part_job *j, const glmq_bufs *out,
     const uint64_t to_row = glmq_cut_row(j->to, t->rows, t->cols, row);
     const uint64_t rows = glmq_cut_row(j->to, t->rows, t->cols, row + n) - to_row;
     float *g = j->whole ? m->r.data : m->g.data;
-    j->to->enc.codec->decode(&j->to->enc, out, tile_of(j->to, to_row, rows), g);
+    j->enc.codec->decode(&j->enc, out, tile_of(j->to, to_row, rows), g);
     if (j->way == WAY_VALUES && !carries_nonfinite(m, j))
         GLMQ_TRY(check_overflow(j, g, to_row, rows, err));
     if (!j->whole) glmq_cut_scatter(j->to, t->cols, n, g, m->r.data);
@@ -535,9 +538,24 @@ static glmq_status write_stripes(glmq_mover *m, part_job *j, uint64_t row, uint6
     return GLMQ_OK;
 }
 
+/* The codec's own check of what was written, as a reader would make it: among other things
+ * that a g_idx which should be in order is. */
+static glmq_status check_written(part_job *j, glmq_error *err)
+{
+    glmq_encoding enc = j->to->enc;
+    glmq_bufs whole = { .row0 = 0 };
+    for (int s = 0; s < GLMQ_SLOTS; s++)
+        if (j->to->span[s].bytes && !j->layout.slot[s].stripe_rows) whole.buf[s] = j->out[s].data;
+    if (j->way == WAY_BYTES || !enc.codec->check) return GLMQ_OK;
+    GLMQ_TRY(enc.codec->check(&enc, &whole, j->to->rows, j->to->cols, err));
+    if (enc.act_order == GLMQ_ACT_NONE || j->to->enc.act_order != GLMQ_ACT_TRIVIAL) return GLMQ_OK;
+    return glmq_fail(err, GLMQ_E_MISMATCH, "the g_idx that was written is not in order");
+}
+
 /* Slots that cannot be cut were held until now. */
 static glmq_status write_whole(glmq_mover *m, part_job *j, glmq_error *err)
 {
+    GLMQ_TRY(check_written(j, err));
     for (int s = 0; s < GLMQ_SLOTS; s++)
         if (j->to->span[s].bytes && !j->layout.slot[s].stripe_rows)
             GLMQ_TRY(put(m, j, s, 0, slot_data(m, j, s), j->to->span[s].bytes, err));
