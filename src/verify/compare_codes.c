@@ -141,13 +141,42 @@ static element element_at(const view *v, uint64_t r, uint64_t c)
     };
 }
 
-static int same_element(element a, element b)
+/* Do scale, zero and offset mean the same on both sides?  If so, *delta is what the codes
+ * must differ by: zero points may lie in frames of unlike width. */
+static int same_group(element a, element b, int *delta)
 {
+    *delta = 0;
     if (!same_float(a.scale, b.scale)) return 0;
-    if (!a.has_offset && !b.has_offset) return a.q - a.zero == b.q - b.zero;
-    if (a.has_offset && b.has_offset) return a.q == b.q && same_float(a.offset, b.offset);
+    if (a.has_offset && b.has_offset) return same_float(a.offset, b.offset);
+    if (!a.has_offset && !b.has_offset) {
+        *delta = a.zero - b.zero;
+        return 1;
+    }
     const element real = a.has_offset ? a : b, point = a.has_offset ? b : a;
-    return a.q == b.q && (double)real.offset == -(double)point.zero * (double)point.scale;
+    return (double)real.offset == -(double)point.zero * (double)point.scale;
+}
+
+/* The column behind the last of this column's group, as far as it runs on without a break. */
+static uint64_t run_end(const view *v, uint64_t col)
+{
+    const uint64_t end = v->codes.perm ? col + 1 : (col / v->codes.group + 1) * v->codes.group;
+    return end < v->part->cols ? end : v->part->cols;
+}
+
+/* The first column of a row that differs, or the number of columns. */
+static uint64_t first_difference(const view *a, const view *b, uint64_t r)
+{
+    const uint64_t cols = a->part->cols;
+    const uint8_t *qa = a->codes.q + r * cols, *qb = b->codes.q + r * cols;
+
+    for (uint64_t c = 0; c < cols;) {
+        const uint64_t ea = run_end(a, c), eb = run_end(b, c), end = ea < eb ? ea : eb;
+        int delta;
+        if (!same_group(element_at(a, r, c), element_at(b, r, c), &delta)) return c;
+        for (; c < end; c++)
+            if (qa[c] - qb[c] != delta) return c;
+    }
+    return cols;
 }
 
 static void note_element(glmq_compare_row *row, uint64_t r, uint64_t c, element a, element b)
@@ -164,13 +193,11 @@ static int same_tile(const view *a, const view *b, uint64_t row, uint64_t rows,
 {
     const uint64_t cols = a->part->cols;
     for (uint64_t r = 0; r < rows; r++) {
-        for (uint64_t c = 0; c < cols; c++) {
-            const element ea = element_at(a, r, c), eb = element_at(b, r, c);
-            if (same_element(ea, eb)) continue;
-            out->d.max_index = (row + r) * cols + c;
-            note_element(out, row + r, c, ea, eb);
-            return 0;
-        }
+        const uint64_t c = first_difference(a, b, r);
+        if (c == cols) continue;
+        out->d.max_index = (row + r) * cols + c;
+        note_element(out, row + r, c, element_at(a, r, c), element_at(b, r, c));
+        return 0;
     }
     return 1;
 }
