@@ -112,35 +112,14 @@ static glmq_status plan_tokenizer(glmq_plan *p, const glmq_vocab *v, glmq_error 
     return st;
 }
 
-/* A GGUF has one id for each way to end; Hugging Face has a list. */
-static glmq_status plan_generation(glmq_plan *p, const glmq_vocab *v, glmq_error *err)
+static glmq_status plan_generation(glmq_plan *p, glmq_error *err)
 {
-    const int64_t ends[] = { v->eos, v->eot, v->eom };
     glmq_text t = { 0 };
-    int n = 0;
-    glmq_text_add(&t, "{\n  \"_from_model_config\": true");
-    if (v->bos >= 0) glmq_text_printf(&t, ",\n  \"bos_token_id\": %" PRId64, v->bos);
-    for (size_t i = 0; i < GLMQ_COUNT(ends); i++) {
-        int seen = ends[i] < 0;
-        for (size_t k = 0; k < i; k++) seen |= ends[k] == ends[i];
-        if (seen) continue;
-        glmq_text_printf(&t, "%s    %" PRId64, n++ ? ",\n" : ",\n  \"eos_token_id\": [\n", ends[i]);
-    }
-    if (n) glmq_text_add(&t, "\n  ]");
-    if (v->pad >= 0) glmq_text_printf(&t, ",\n  \"pad_token_id\": %" PRId64, v->pad);
-    glmq_text_add(&t, "\n}\n");
-    return give(p, "generation_config.json", &t, err);
-}
-
-static glmq_status plan_templates(glmq_plan *p, const glmq_vocab *v, glmq_error *err)
-{
-    if (v->chat_template)
-        GLMQ_TRY(glmq_plan_add_text(p, "chat_template.jinja", v->chat_template,
-                                    v->chat_template_len, err));
-    for (size_t i = 0; i < v->template_count; i++)
-        GLMQ_TRY(glmq_plan_drop(p, v->templates[i].name,
-                                "a named chat template: one fits chat_template.jinja", err));
-    return GLMQ_OK;
+    const glmq_status st =
+        glmq_hparams_to_generation_config(&t, p->graph->hp, p->graph->catalog->gguf, err);
+    if (!st) return give(p, "generation_config.json", &t, err);
+    glmq_text_free(&t);
+    return st;
 }
 
 glmq_status glmq_hf_plan_gguf_files(glmq_plan *p, glmq_error *err)
@@ -152,6 +131,7 @@ glmq_status glmq_hf_plan_gguf_files(glmq_plan *p, glmq_error *err)
                               "the metadata hold no byte-level BPE vocabulary", err);
     if (st) return st;
     GLMQ_TRY(plan_tokenizer(p, &v, err));
-    GLMQ_TRY(plan_generation(p, &v, err));
-    return plan_templates(p, &v, err);
+    GLMQ_TRY(plan_generation(p, err));
+    if (!v.chat_template) return GLMQ_OK;
+    return glmq_plan_add_text(p, "chat_template.jinja", v.chat_template, v.chat_template_len, err);
 }

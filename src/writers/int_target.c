@@ -291,6 +291,25 @@ static glmq_status fit_one(const glmq_int_format *f, const glmq_target *t, const
     return glmq_within(err, e->codec->layout(e, x->rows, x->cols, &l, err), "%s", x->name);
 }
 
+/* A quantized checkpoint in which nothing is quantized is not what anybody asked for. */
+static glmq_status check_some(const glmq_plan *p, glmq_error *err)
+{
+    const glmq_tensor *left = NULL;
+    char text[128];
+    for (size_t i = 0; i < p->graph->count; i++) {
+        const glmq_want *want = &p->want[i];
+        if (want->dropped) continue;
+        if (want->enc.codec == p->target.enc.codec) return GLMQ_OK;
+        if (!left && want->kind == WANT_DEFAULT && want->reason) left = &p->graph->tensors[i];
+    }
+    if (!left) return GLMQ_OK; /* all kept by rules */
+    glmq_encoding_print(&p->target.enc, text, sizeof text);
+    return glmq_fail(err, GLMQ_E_UNSUPPORTED,
+                     "no tensor can be stored as %s: %s, the first, has %" PRIu64
+                     " rows and %" PRIu64 " columns; choose another group",
+                     text, left->name, left->rows, left->cols);
+}
+
 glmq_status glmq_int_fit(const glmq_int_format *f, const glmq_plan *p, glmq_error *err)
 {
     for (size_t i = 0; i < p->graph->count; i++) {
@@ -303,7 +322,7 @@ glmq_status glmq_int_fit(const glmq_int_format *f, const glmq_plan *p, glmq_erro
         }
         if (st) return st;
     }
-    return GLMQ_OK;
+    return check_some(p, err);
 }
 
 /* ---- provenance ---- */
