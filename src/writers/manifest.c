@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "glmq/glmq.h"
 #include "io/out.h"
+#include "models/roles.h"
 #include "writers/writer.h"
 #include <math.h>
 #include <stdio.h>
@@ -297,11 +298,14 @@ glmq_status glmq_manifest_model_digests(const glmq_plan *p, const glmq_results *
     glmq_digest_entry *entries = glmq_alloc((p->items.count + 1) * sizeof *entries);
     if (!entries) return glmq_fail(err, GLMQ_E_NOMEM, "the manifest");
     for (int side = 0; side < 2; side++) {
+        size_t n = 0;
         for (size_t i = 0; i < p->items.count; i++) {
-            entries[i].name = p->graph->tensors[p->items.at[i].tensor].name;
-            glmq_digest_hex(side ? &r->done[i].result : &r->done[i].source, entries[i].hex);
+            const glmq_tensor *t = &p->graph->tensors[p->items.at[i].tensor];
+            if (glmq_role_class_of(t->role) == ROLE_SCALE) continue; /* no weight */
+            entries[n].name = t->name;
+            glmq_digest_hex(side ? &r->done[i].result : &r->done[i].source, entries[n++].hex);
         }
-        d = glmq_digest_model(entries, p->items.count);
+        d = glmq_digest_model(entries, n);
         glmq_digest_hex(&d, side ? result : source);
     }
     glmq_free(entries);

@@ -36,6 +36,18 @@ def decompress(folder):
     return out
 
 
+def takes_act_order():
+    """compressed-tensors 0.20 dropped activation order by group, with which it cannot even read
+    older checkpoints; there is no other exact form of it."""
+    from compressed_tensors.quantization import QuantizationArgs
+
+    try:
+        QuantizationArgs(num_bits=4, group_size=32, strategy="group", actorder="group")
+        return True
+    except ValueError:
+        return False
+
+
 c = Checks()
 TARGETS = ["compressed-tensors:int4,group=32", "compressed-tensors:int4,group=32,asym", "compressed-tensors:int8,channel",
            "compressed-tensors:int8,group=64"]
@@ -44,6 +56,9 @@ CASES += [(n, fixture(n), "compressed-tensors") for n in
           ("glm5-gptq-autoround-reap", "glm47flash-gptq-actorder", "glm47-compressed-tensors-g32") if fixture(n)]
 with scratch() as tmp:
     for i, (name, src, to) in enumerate(CASES):
+        if "actorder" in name and not takes_act_order():
+            print(f"left out: {name}: this compressed-tensors has no activation order")
+            continue
         dst = convert(src, f"{tmp}/{i}", to)
         ours = tensors(convert(dst, f"{tmp}/{i}-f32", "f32"))
         peers = decompress(dst)
