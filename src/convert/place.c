@@ -366,10 +366,11 @@ glmq_status glmq_place_files(glmq_place *d, const glmq_run_options *opt, glmq_er
     const glmq_plan *p = d->plan;
     if (p->options.link) GLMQ_TRY(link_files(d, err));
     GLMQ_TRY(check_space(d, err));
-    for (size_t f = 0; f < p->files.count; f++)
-        if (!d->linked[f])
-            GLMQ_TRY(open_output(d, p->files.at[f].name, p->files.at[f].bytes, &d->file[f], err));
-    (void)opt;
+    for (size_t f = 0; f < p->files.count; f++) {
+        if (d->linked[f]) continue;
+        GLMQ_TRY(open_output(d, p->files.at[f].name, p->files.at[f].bytes, &d->file[f], err));
+        if (opt && opt->direct) GLMQ_TRY(glmq_out_direct(d->file[f], err));
+    }
     return GLMQ_OK;
 }
 

@@ -18,11 +18,14 @@
 
 enum {
     WRITE_MAX = 1 << 30, /* bytes in one call: Linux stops short of 2 GiB */
-    TREE_DEPTH = 64
+    TREE_DEPTH = 64,
+    BLOCK = 4096, /* what O_DIRECT asks for, of offset, length and memory */
+    BOUNCE = 1 << 20
 };
 
 struct glmq_out {
     int fd;
+    int direct; /* the same file with O_DIRECT; -1: none */
     char *path;
 };
 
@@ -142,6 +145,7 @@ glmq_status glmq_out_open(glmq_out **out, const char *path, uint64_t bytes, glmq
                          INT64_MAX);
     f = glmq_alloc_zero(1, sizeof *f);
     if (!f) return glmq_fail(err, GLMQ_E_NOMEM, "%s: an output file", path);
+    f->direct = -1;
     f->path = glmq_strdup(path);
     f->fd = f->path ? sys_open(AT_FDCWD, path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK) : -1;
     if (!f->path)
@@ -174,11 +178,49 @@ static glmq_status write_all(int fd, const char *path, uint64_t off, const uint8
     return GLMQ_OK;
 }
 
+glmq_status glmq_out_direct(glmq_out *f, glmq_error *err)
+{
+#ifdef O_DIRECT
+    if (f->direct >= 0) return GLMQ_OK;
+    f->direct = sys_open(AT_FDCWD, f->path, O_WRONLY | O_NOFOLLOW | O_DIRECT);
+    if (f->direct < 0 && errno != EINVAL && errno != EOPNOTSUPP)
+        return glmq_fail_sys(err, errno, "%s: cannot open for direct output", f->path);
+#else
+    (void)f, (void)err;
+#endif
+    return GLMQ_OK;
+}
+
+/* Whole blocks, through memory as aligned as the device wants it. */
+static glmq_status write_blocks(const glmq_out *f, uint64_t off, const uint8_t *data, size_t len,
+                                glmq_error *err)
+{
+    glmq_status st = GLMQ_OK;
+    const size_t room = len < BOUNCE ? len : BOUNCE;
+    uint8_t *memory = glmq_alloc(room + BLOCK), *bounce;
+    if (!memory) return glmq_fail(err, GLMQ_E_NOMEM, "%s: a buffer for direct output", f->path);
+    bounce = memory + (BLOCK - (uintptr_t)memory % BLOCK) % BLOCK;
+    for (size_t at = 0, n; at < len && !st; at += n) {
+        n = len - at < room ? len - at : room;
+        memcpy(bounce, data + at, n);
+        st = write_all(f->direct, f->path, off + at, bounce, n, err);
+    }
+    glmq_free(memory);
+    return st;
+}
+
 glmq_status glmq_out_write(glmq_out *f, uint64_t off, const void *data, size_t len, glmq_error *err)
 {
+    const uint8_t *p = data;
+    const size_t head = (size_t)((BLOCK - off % BLOCK) % BLOCK);
+    size_t body;
     if (!in_range(off, len, INT64_MAX))
         return glmq_fail(err, GLMQ_E_LIMIT, "%s: offset %" PRIu64 " of a write", f->path, off);
-    return write_all(f->fd, f->path, off, data, len, err);
+    if (f->direct < 0 || len < head + BLOCK) return write_all(f->fd, f->path, off, p, len, err);
+    body = (len - head) / BLOCK * BLOCK;
+    GLMQ_TRY(write_all(f->fd, f->path, off, p, head, err));
+    GLMQ_TRY(write_blocks(f, off + head, p + head, body, err));
+    return write_all(f->fd, f->path, off + head + body, p + head + body, len - head - body, err);
 }
 
 glmq_status glmq_out_read(glmq_out *f, uint64_t off, void *data, size_t len, glmq_error *err)
@@ -212,6 +254,7 @@ void glmq_out_close(glmq_out *f)
 {
     if (!f) return;
     if (f->fd >= 0) close(f->fd);
+    if (f->direct >= 0) close(f->direct);
     glmq_free(f->path);
     glmq_free(f);
 }

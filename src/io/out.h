@@ -14,6 +14,9 @@ typedef struct glmq_out glmq_out; /* one open output file */
  * `bytes` on disk, so that a full disk shows here and not later.  An existing file is
  * kept and brought to that size (resume). */
 glmq_status glmq_out_open(glmq_out **out, const char *path, uint64_t bytes, glmq_error *err);
+/* From now on whole blocks go past the page cache (O_DIRECT), where the file system can; the
+ * ends of a write that are no whole blocks do not.  Not being able to is no failure. */
+glmq_status glmq_out_direct(glmq_out *f, glmq_error *err);
 glmq_status glmq_out_write(glmq_out *f, uint64_t off, const void *data, size_t len,
                            glmq_error *err);
 glmq_status glmq_out_read(glmq_out *f, uint64_t off, void *data, size_t len, glmq_error *err);

@@ -139,6 +139,20 @@ static void threads_and_memory_do_not_change_a_byte(void **state)
     }
 }
 
+static void direct_output_is_the_same_output(void **state)
+{
+    const glmq_run_options direct = { .direct = 1 };
+    const glmq_plan_options shards = { .shard_size = 200000 };
+    place p = place_make();
+    glmq_error err;
+    (void)state;
+    assert_int_equal(convert(sample, p.out, "gptq:group=32", &shards, &direct, NULL, &err),
+                     GLMQ_OK);
+    assert_int_equal(convert(sample, p.other, "gptq:group=32", &shards, NULL, NULL, &err), GLMQ_OK);
+    assert_true(same_folder(p.out, p.other));
+    place_remove(&p);
+}
+
 /* array name -> XXH3 of its first piece, as a manifest has them. */
 static cJSON *manifest_of(const char *folder)
 {
@@ -766,6 +780,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_target_holds_the_values_that_its_manifest_says),
         cmocka_unit_test(threads_and_memory_do_not_change_a_byte),
+        cmocka_unit_test(direct_output_is_the_same_output),
         cmocka_unit_test(integers_come_back_through_gguf_and_gptq),
         cmocka_unit_test(recode_forced_gives_errors_and_says_so),
         cmocka_unit_test(act_order_of_down_is_undone_without_loss),
