@@ -196,12 +196,13 @@ static glmq_status resolve_part(glmq_plan *p, size_t item, uint8_t part, uint64_
     GLMQ_TRY(q->enc.codec->layout(&q->enc, q->rows, q->cols, &layout, err));
     for (uint8_t s = 0; s < GLMQ_SLOTS; s++) {
         const glmq_slot_layout *l = &layout.slot[s];
+        const int carried = s == GLMQ_SLOT_INPUT_SCALE && q->span[s].bytes; /* in no layout */
         const int stored = l->dtype != GLMQ_DT_NONE && (!l->optional || q->span[s].bytes);
-        if (!stored) {
+        if (!stored && !carried) {
             q->span[s] = (glmq_span){ 0 };
             continue;
         }
-        GLMQ_TRY(resolve_slot(p, &q->span[s], l->bytes, filled, err));
+        GLMQ_TRY(resolve_slot(p, &q->span[s], carried ? q->span[s].bytes : l->bytes, filled, err));
         GLMQ_TRY(add_piece(p, item, part, s, err));
     }
     return GLMQ_OK;

@@ -207,7 +207,7 @@ uint64_t glmq_move_peak(const glmq_plan *p, const glmq_item *it)
 /* Threads, buffers of the C library, and what the graph and the plan already take. */
 uint64_t glmq_run_base_bytes(const glmq_plan *p)
 {
-    return (16ull << 20) + p->pieces.count * 160 + p->graph->count * 640;
+    return (16ull << 20) + p->pieces.count * 330 + p->graph->count * 1200;
 }
 
 /* ---- choosing the way ---- */
@@ -274,12 +274,13 @@ static glmq_status open_source(glmq_mover *m, glmq_error *err)
     return GLMQ_OK;
 }
 
-/* An activation scale is no weight: its bytes are carried. */
+/* An activation scale is no weight, so no layout has it: its bytes are carried. */
 static glmq_status carry_input_scale(glmq_mover *m, part_job *j, glmq_error *err)
 {
     const glmq_span *from = &m->tensor->part[j->from].span[GLMQ_SLOT_INPUT_SCALE];
     const glmq_span *to = &j->to->span[GLMQ_SLOT_INPUT_SCALE];
     if (!to->bytes || from->bytes != to->bytes) return GLMQ_OK;
+    GLMQ_TRY(reserve(&j->out[GLMQ_SLOT_INPUT_SCALE], to->bytes, err));
     return glmq_source_read(m->plan->graph->source, from->file, from->offset,
                             j->out[GLMQ_SLOT_INPUT_SCALE].data, (size_t)to->bytes, err);
 }
@@ -348,6 +349,7 @@ static glmq_status read_values(glmq_mover *m, uint64_t row, uint64_t n, float *w
 static int carries_nonfinite(const glmq_mover *m, const part_job *j)
 {
     const glmq_dtype to = glmq_encoding_dtype(&j->to->enc);
+    if (!glmq_encoding_is_plain(&j->to->enc)) return 0;
     return to == GLMQ_DT_F32 || to == glmq_encoding_dtype(&m->tensor->part[j->from].enc);
 }
 
@@ -518,7 +520,8 @@ static glmq_status put(glmq_mover *m, part_job *j, int slot, uint64_t off, const
 /* Slot data as it goes out: the target's buffer, or the source's bytes themselves. */
 static const uint8_t *slot_data(const glmq_mover *m, const part_job *j, int slot)
 {
-    if (j->way == WAY_BYTES && glmq_cut_equal(&j->to->cut, &m->tensor->part[j->from].cut))
+    if (j->way == WAY_BYTES && slot != GLMQ_SLOT_INPUT_SCALE &&
+        glmq_cut_equal(&j->to->cut, &m->tensor->part[j->from].cut))
         return m->chunk[j->from].buf[slot];
     return j->out[slot].data;
 }

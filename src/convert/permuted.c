@@ -175,9 +175,6 @@ static glmq_status reorder(glmq_permuted *x, glmq_fetch *raw, const glmq_bufs *i
     else
         return glmq_fail(err, GLMQ_E_UNSUPPORTED, "--unpermute: %s cannot be reordered",
                          glmq_codec_name(from->enc.codec));
-    if (x->slot[GLMQ_SLOT_INPUT_SCALE] && in->buf[GLMQ_SLOT_INPUT_SCALE])
-        memcpy(x->slot[GLMQ_SLOT_INPUT_SCALE], in->buf[GLMQ_SLOT_INPUT_SCALE],
-               (size_t)from->span[GLMQ_SLOT_INPUT_SCALE].bytes);
     x->enc = as->enc;
     if (!x->enc.codec->check) return GLMQ_OK;
     return x->enc.codec->check(&x->enc, &x->bufs, as->rows, as->cols, err);

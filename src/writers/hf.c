@@ -96,6 +96,25 @@ static glmq_status plan_slot(glmq_plan *p, const glmq_tensor *x, const char *suf
     return glmq_plan_add_array(p, &a, &span->array, err);
 }
 
+/* An activation scale is no weight, so no layout has it: it goes along as it is stored.  Only
+ * with the target `same`, which keeps the config that says what it is for. */
+static glmq_status plan_input_scale(glmq_plan *p, const glmq_tensor *x, const struct slots *names,
+                                    glmq_part *part, glmq_error *err)
+{
+    const glmq_catalog *cat = p->graph->catalog;
+    const glmq_span *from = &x->part[0].span[GLMQ_SLOT_INPUT_SCALE];
+    const char *suffix = names->suffix[GLMQ_SLOT_INPUT_SCALE];
+    glmq_slot_layout s = { 0 };
+    if (p->target.enc.codec || !suffix || !from->bytes || from->array >= cat->count) return GLMQ_OK;
+    const glmq_array *a = &cat->arrays[from->array];
+    if (a->rank > GLMQ_COUNT(s.dims)) return GLMQ_OK; /* listed as dropped */
+    s.dtype = (glmq_dtype)a->dtype;
+    s.rank = a->rank;
+    s.bytes = a->bytes;
+    for (int d = 0; d < a->rank; d++) s.dims[d] = a->dims[d];
+    return plan_slot(p, x, suffix, &s, &part->span[GLMQ_SLOT_INPUT_SCALE], err);
+}
+
 static glmq_status plan_codes(glmq_plan *p, uint32_t i, const glmq_layout *l, glmq_part *part,
                               glmq_error *err)
 {
@@ -112,7 +131,7 @@ static glmq_status plan_codes(glmq_plan *p, uint32_t i, const glmq_layout *l, gl
                              names->codec, s);
         GLMQ_TRY(plan_slot(p, x, names->suffix[s], &l->slot[s], &part->span[s], err));
     }
-    return GLMQ_OK;
+    return plan_input_scale(p, x, names, part, err);
 }
 
 /* Activation scales belong to the source's kernels: said to be dropped where the target has
