@@ -106,7 +106,8 @@ GLMQ_HD void nibbles_put(const uint8_t *q, uint8_t *qs)
 GLMQ_HD void fifth_bits_get(const uint8_t *qh, uint8_t *q)
 {
     for (int i = 0; i < 4; i++) {
-        const uint64_t spread = (qh[i] * UINT64_C(0x0101010101010101)) & UINT64_C(0x8040201008040201);
+        const uint64_t spread =
+            (qh[i] * UINT64_C(0x0101010101010101)) & UINT64_C(0x8040201008040201);
         const uint64_t ones =
             (spread + UINT64_C(0x7f7f7f7f7f7f7f7f)) >> 7 & UINT64_C(0x0101010101010101);
         store_le64(q + 8 * i, load_le64(q + 8 * i) | ones << 4);

@@ -11,7 +11,8 @@
 
 /* How one slot is stored for a rows x cols matrix.  A slot is cut into stripes along
  * the rows: every `stripe_rows` rows of the matrix take `stripe_bytes` adjacent bytes,
- * stripes are adjacent, the last may stand for fewer rows but is stored whole.
+ * stripes are adjacent, the last may stand for fewer rows but is stored whole (one that is
+ * a bit stream over several words ends with the last word in use).
  * stripe_rows == 0: the slot cannot be cut (it stores the input dimension first, or
  * belongs to all rows); it is read and written in one go. */
 typedef struct glmq_slot_layout {
@@ -81,7 +82,8 @@ struct glmq_codec {
 
     /* Once per tensor, with the uncut slots filled (cut ones may be NULL): refuses what
      * could go out of range (GLMQ_E_FORMAT), and resolves in *enc what only data can tell
-     * (a trivial g_idx clears act_order, …).  NULL: nothing to check. */
+     * (a trivial g_idx clears act_order, …).  Negative entries of a PERM slot (-1: the last
+     * group) are brought into range in place.  NULL: nothing to check. */
     glmq_status (*check)(glmq_encoding *enc, const glmq_bufs *, uint64_t rows, uint64_t cols,
                          glmq_error *);
 
@@ -94,7 +96,7 @@ struct glmq_codec {
                    glmq_bufs *);
 
     /* The codes view of a tile; NULL: this codec has none.  The arrays of *codes are the
-     * caller's, sized by glmq_codes_shape(); the scalar fields are filled here.  With
+     * caller's, groups as glmq_encoding_groups() says; the scalar fields are filled here.  With
      * codes->q == NULL only the small arrays are filled. */
     void (*get_codes)(const glmq_encoding *, const glmq_bufs *, glmq_tile, glmq_codes *);
 

@@ -80,12 +80,12 @@ static glmq_status check_even(const codes_target *to, const glmq_codes *from, ui
 glmq_status codes_fit(const codes_target *to, const glmq_codes *from, glmq_tile t, glmq_error *err)
 {
     if (from->kind != GLMQ_CODES_INT)
-        return glmq_fail(err, GLMQ_E_INEXACT, "the codes stand for table entries, and %s stores "
-                         "integers", to->name);
+        return glmq_fail(err, GLMQ_E_INEXACT,
+                         "the codes stand for table entries, and %s stores integers", to->name);
     if (!from->perm) return GLMQ_OK;
     if (!to->perm)
-        return glmq_fail(err, GLMQ_E_INEXACT, "columns are permuted (act-order) and %s stores them "
-                         "in order", to->name);
+        return glmq_fail(err, GLMQ_E_INEXACT,
+                         "columns are permuted (act-order) and %s stores them in order", to->name);
     if (from->group != to->group || from->groups != to->groups)
         return glmq_fail(err, GLMQ_E_INEXACT,
                          "columns are permuted (act-order) in %u groups of %u, and %s has %u of %u",
@@ -108,7 +108,8 @@ static void source_groups(const codes_target *to, const glmq_codes *from, uint64
 
 /* Zero and offset of one target group, from source group i. */
 static glmq_status take_zero(const codes_target *to, const glmq_codes *from, uint64_t i,
-                             uint64_t row, uint32_t g, codes_small *out, uint32_t k, glmq_error *err)
+                             uint64_t row, uint32_t g, codes_small *out, uint32_t k,
+                             glmq_error *err)
 {
     const float s = from->scale[i];
     int zero;
@@ -121,7 +122,8 @@ static glmq_status take_zero(const codes_target *to, const glmq_codes *from, uin
     }
     if (source_zero(from, i, &zero))
         return glmq_fail(err, GLMQ_E_INEXACT,
-                         "offset %.9g of row %" PRIu64 ", group %u is no multiple of its scale %.9g",
+                         "offset %.9g of row %" PRIu64
+                         ", group %u is no multiple of its scale %.9g",
                          (double)from->offset[i], row, g, (double)s);
     if (to->zeros == CODES_MID) return GLMQ_OK; /* the codes are recentred instead */
     zero += frame_shift(to, from);
@@ -145,14 +147,15 @@ static glmq_status check_joined(const codes_target *to, const glmq_codes *from, 
         const uint64_t i = r * from->groups;
         if (bits_from_f32(s[g]) != bits_from_f32(s[first]))
             return glmq_fail(err, GLMQ_E_INEXACT,
-                             "scales %.9g and %.9g of row %" PRIu64 ", groups %u and %u would share "
-                             "one group of %u", (double)s[first], (double)s[g], row, first, g,
-                             to->group);
+                             "scales %.9g and %.9g of row %" PRIu64
+                             ", groups %u and %u would share one group of %u",
+                             (double)s[first], (double)s[g], row, first, g, to->group);
         if (from->has_offset ? from->offset[i + g] != from->offset[i + first]
                              : to->zeros != CODES_MID && from->zero[i + g] != from->zero[i + first])
             return glmq_fail(err, GLMQ_E_INEXACT,
-                             "zero points of row %" PRIu64 ", groups %u and %u differ and would "
-                             "share one group of %u", row, first, g, to->group);
+                             "zero points of row %" PRIu64
+                             ", groups %u and %u differ and would share one group of %u",
+                             row, first, g, to->group);
     }
     return GLMQ_OK;
 }
@@ -175,8 +178,9 @@ static glmq_status narrow_exactly(float_kind kind, const float *v, uint32_t n, u
             return glmq_fail(err, GLMQ_E_INEXACT, "%s of row %" PRIu64 ", group %u is not finite",
                              what, row, g + i);
         if (bits_from_f32(back[i]) != bits_from_f32(v[i]))
-            return glmq_fail(err, GLMQ_E_INEXACT, "%s %.9g of row %" PRIu64 ", group %u has no exact %s",
-                             what, (double)v[i], row, g + i, float_names[kind]);
+            return glmq_fail(err, GLMQ_E_INEXACT,
+                             "%s %.9g of row %" PRIu64 ", group %u has no exact %s", what,
+                             (double)v[i], row, g + i, float_names[kind]);
     }
     return GLMQ_OK;
 }
@@ -203,21 +207,22 @@ static glmq_status fill_run(const codes_target *to, const glmq_codes *from, glmq
 }
 
 /* One scale and zero for the tensor: this row's must be the first row's. */
-static glmq_status check_one(const codes_target *to, const glmq_codes *from, glmq_tile t, uint64_t r,
-                             const codes_small *row, glmq_error *err)
+static glmq_status check_one(const codes_target *to, const glmq_codes *from, glmq_tile t,
+                             uint64_t r, const codes_small *row, glmq_error *err)
 {
     codes_small first;
 
     if (bits_from_f32(row->scale[0]) != bits_from_f32(from->scale[0]))
         return glmq_fail(err, GLMQ_E_INEXACT,
-                         "scales %.9g of row %" PRIu64 " and %.9g of row %" PRIu64 " differ, and %s "
-                         "has one for the tensor", (double)from->scale[0], t.row,
-                         (double)row->scale[0], t.row + r, to->name);
+                         "scales %.9g of row %" PRIu64 " and %.9g of row %" PRIu64
+                         " differ, and %s has one for the tensor",
+                         (double)from->scale[0], t.row, (double)row->scale[0], t.row + r, to->name);
     GLMQ_TRY(take_zero(to, from, 0, t.row, 0, &first, 0, err));
     if (first.zero[0] == row->zero[0]) return GLMQ_OK;
     return glmq_fail(err, GLMQ_E_INEXACT,
-                     "zero points %d of row %" PRIu64 " and %d of row %" PRIu64 " differ, and %s has "
-                     "one for the tensor", first.zero[0], t.row, row->zero[0], t.row + r, to->name);
+                     "zero points %d of row %" PRIu64 " and %d of row %" PRIu64
+                     " differ, and %s has one for the tensor",
+                     first.zero[0], t.row, row->zero[0], t.row + r, to->name);
 }
 
 glmq_status codes_small_run(const codes_target *to, const glmq_codes *from, glmq_tile t, uint64_t r,
@@ -247,15 +252,16 @@ static glmq_status bad_code(const codes_target *to, const glmq_codes *from, glmq
         const int v = q[i] + add;
         if (v < 0 || v >= 1 << to->bits)
             return glmq_fail(err, GLMQ_E_INEXACT,
-                             "code %d of row %" PRIu64 ", column %" PRIu64 " does not fit the %u bits "
-                             "of %s", v - (1 << (to->bits - 1)), t.row + r, col + i, to->bits,
-                             to->name);
+                             "code %d of row %" PRIu64 ", column %" PRIu64
+                             " does not fit the %u bits of %s",
+                             v - (1 << (to->bits - 1)), t.row + r, col + i, to->bits, to->name);
     }
     return GLMQ_OK;
 }
 
-static glmq_status shift_run(const codes_target *to, const glmq_codes *from, glmq_tile t, uint64_t r,
-                             uint64_t col, size_t n, int add, uint8_t *out, glmq_error *err)
+static glmq_status shift_run(const codes_target *to, const glmq_codes *from, glmq_tile t,
+                             uint64_t r, uint64_t col, size_t n, int add, uint8_t *out,
+                             glmq_error *err)
 {
     if (!glmq_kernels_now()->shift(from->q + r * t.cols + col, n, add, (1 << to->bits) - 1, out))
         return GLMQ_OK;

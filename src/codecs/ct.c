@@ -28,9 +28,10 @@ static glmq_status layout_zeros(const glmq_encoding *e, uint64_t rows, uint64_t 
         return ints_slot(out, GLMQ_SLOT_ZEROS,
                          (glmq_slot_layout){ GLMQ_DT_I8, .rank = 1, .dims = { 1 } }, 0, name, err);
     if (zero_bytes)
-        return ints_slot(out, GLMQ_SLOT_ZEROS,
-                         (glmq_slot_layout){ GLMQ_DT_I8, .rank = 2, .dims = { rows, groups },
-                                             .stripe_rows = 1 }, 1, name, err);
+        return ints_slot(
+            out, GLMQ_SLOT_ZEROS,
+            (glmq_slot_layout){ GLMQ_DT_I8, .rank = 2, .dims = { rows, groups }, .stripe_rows = 1 },
+            1, name, err);
     out->row_quantum = step;
     return ints_slot(out, GLMQ_SLOT_ZEROS,
                      (glmq_slot_layout){ GLMQ_DT_I32, .rank = 2,
@@ -50,10 +51,10 @@ glmq_status ct_layout_small(const glmq_encoding *e, uint64_t rows, uint64_t cols
                          name, cols, e->group);
     out->row_quantum = tensor ? rows : 1; /* the scale of a tensor needs all of it */
     GLMQ_TRY(ints_slot(out, GLMQ_SLOT_SCALES,
-                       (glmq_slot_layout){ (glmq_dtype)e->scale_dtype,
-                                           .rank = tensor ? 1 : 2,
+                       (glmq_slot_layout){ (glmq_dtype)e->scale_dtype, .rank = tensor ? 1 : 2,
                                            .dims = { tensor ? 1 : rows, groups },
-                                           .stripe_rows = tensor ? 0 : 1 }, 1, name, err));
+                                           .stripe_rows = tensor ? 0 : 1 },
+                       1, name, err));
     if (e->zero_kind == GLMQ_ZERO_STORED)
         GLMQ_TRY(layout_zeros(e, rows, groups, zero_bytes, name, out, err));
     if (!e->act_order) return GLMQ_OK;
@@ -82,7 +83,9 @@ ints_map ct_map(const glmq_encoding *e, const glmq_bufs *b, glmq_tile t, int zer
         .scale_row = tensor ? 0 : groups,
         .scale_group = tensor ? 0 : 1,
         .zeros = zeros,
-        .zero_kind = !zeros ? INTS_MID : bytes ? INTS_BYTES : INTS_PACKED,
+        .zero_kind = !zeros  ? INTS_MID
+                     : bytes ? INTS_BYTES
+                             : INTS_PACKED,
         .zero_first = t.row - b->row0 / step * step,
         .zero_word = groups,
         .zero_row = tensor ? 0 : groups,
@@ -98,7 +101,7 @@ codes_target ct_target(const glmq_encoding *e, uint64_t cols, const char *name)
         .bits = e->bits,
         .zeros = e->zero_kind == GLMQ_ZERO_STORED ? CODES_STORED : CODES_MID,
         .scale = codes_float_kind((glmq_dtype)e->scale_dtype),
-        .perm = e->act_order,
+        .perm = e->act_order == GLMQ_ACT_ORDER,
         .even = 1,
         .one_scale = (uint8_t)ct_is_tensor(e),
         .group = group_size(e, cols),

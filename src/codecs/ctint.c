@@ -16,9 +16,10 @@ static glmq_status ctint_layout(const glmq_encoding *e, uint64_t rows, uint64_t 
 {
     *out = (glmq_layout){ .row_quantum = 1 };
     GLMQ_TRY(ints_check_params(e, "ctint", WIDTHS, rows, cols, err));
-    GLMQ_TRY(ints_slot(out, GLMQ_SLOT_CODES,
-                       (glmq_slot_layout){ GLMQ_DT_I8, .rank = 2, .dims = { rows, cols },
-                                           .stripe_rows = 1 }, 1, "ctint", err));
+    GLMQ_TRY(ints_slot(
+        out, GLMQ_SLOT_CODES,
+        (glmq_slot_layout){ GLMQ_DT_I8, .rank = 2, .dims = { rows, cols }, .stripe_rows = 1 }, 1,
+        "ctint", err));
     return ct_layout_small(e, rows, cols, 1, "ctint", out, err);
 }
 

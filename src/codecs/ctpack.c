@@ -31,7 +31,8 @@ static glmq_status ctpack_layout(const glmq_encoding *e, uint64_t rows, uint64_t
     GLMQ_TRY(ints_slot(out, GLMQ_SLOT_CODES,
                        (glmq_slot_layout){ GLMQ_DT_I32, .rank = 2,
                                            .dims = { rows, ceil_div_u64(cols * e->bits, 32) },
-                                           .stripe_rows = 1 }, 1, "ctpack", err));
+                                           .stripe_rows = 1 },
+                       1, "ctpack", err));
     GLMQ_TRY(ints_slot(out, GLMQ_SLOT_SHAPE,
                        (glmq_slot_layout){ shape_dtype(e), .rank = 1, .dims = { 2 } }, 0, "ctpack",
                        err));
@@ -62,8 +63,9 @@ static glmq_status ctpack_check(glmq_encoding *e, const glmq_bufs *b, uint64_t r
 
     if (shape && (shape_at(e, shape, 0) != rows || shape_at(e, shape, 1) != cols))
         return glmq_fail(err, GLMQ_E_FORMAT,
-                         "ctpack: weight_shape says %" PRIu64 " x %" PRIu64 ", the model has %" PRIu64
-                         " x %" PRIu64, shape_at(e, shape, 0), shape_at(e, shape, 1), rows, cols);
+                         "ctpack: weight_shape says %" PRIu64 " x %" PRIu64
+                         ", the model has %" PRIu64 " x %" PRIu64,
+                         shape_at(e, shape, 0), shape_at(e, shape, 1), rows, cols);
     return ct_check_perm(e, b, cols, "ctpack", err);
 }
 

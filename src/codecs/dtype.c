@@ -5,11 +5,15 @@
 #include <string.h>
 
 /* Plain types: `bits` of an element.  Block types: `block` elements in `bytes` bytes. */
-#define PLAIN(st, ggml, id, width, order)                                               \
-    { .st_name = st, .ggml_name = ggml, .ggml_id = id, .block = 1, .bits = width,       \
-      .bytes = (width) / 8, .st_order = order }
-#define BLOCK(ggml, id, elements, size) \
-    { .ggml_name = ggml, .ggml_id = id, .block = elements, .bytes = size }
+#define PLAIN(st, ggml, id, width, order)                                                          \
+    {                                                                                              \
+        .st_name = st, .ggml_name = ggml, .ggml_id = id, .block = 1, .bits = width,                \
+        .bytes = (width) / 8, .st_order = order                                                    \
+    }
+#define BLOCK(ggml, id, elements, size)                                                            \
+    {                                                                                              \
+        .ggml_name = ggml, .ggml_id = id, .block = elements, .bytes = size                         \
+    }
 
 static const glmq_dtype_info table[GLMQ_DT_COUNT] = {
     [GLMQ_DT_NONE] = { .ggml_id = -1 },
@@ -113,43 +117,26 @@ typedef struct foreign_id {
 /* Ids of removed types, and of the fork ik_llama.cpp: its own types, and from 202 on the
  * row-interleaved forms, at the original id + 200. */
 #define REMOVED(name) "removed from ggml (was " name ")"
-#define FORK(name) name " of ik_llama.cpp; upstream ggml has no such type"
+#define FORK(name)    name " of ik_llama.cpp; upstream ggml has no such type"
 
 static const foreign_id foreign[] = {
-    { 4, REMOVED("Q4_2") },
-    { 5, REMOVED("Q4_3") },
-    { 31, REMOVED("Q4_0_4_4") },
-    { 32, REMOVED("Q4_0_4_8") },
-    { 33, REMOVED("Q4_0_8_8") },
-    { 36, REMOVED("IQ4_NL_4_4") ", or I2_S of ik_llama.cpp" },
-    { 37, REMOVED("IQ4_NL_4_8") },
-    { 38, REMOVED("IQ4_NL_8_8") },
-    { 97, FORK("Q8_0_X4") },
-    { 98, FORK("Q8_1_X4") },
-    { 99, FORK("Q8_2_X4") },
-    { 133, FORK("Q6_0") },
-    { 134, FORK("IQ1_BN") },
-    { 135, FORK("IQ2_BN") },
-    { 136, FORK("Q8_K64") },
-    { 137, FORK("IQ2_K") },
-    { 138, FORK("IQ3_K") },
-    { 139, FORK("IQ4_K") },
-    { 140, FORK("IQ5_K") },
-    { 141, FORK("IQ6_K") },
-    { 144, FORK("IQ4_KS") },
-    { 145, FORK("IQ2_KS") },
-    { 146, FORK("IQ4_KSS") },
-    { 147, FORK("Q8_K16") },
-    { 148, FORK("Q8_K32") },
-    { 149, FORK("Q8_KR8") },
-    { 150, FORK("Q8_K128") },
-    { 151, FORK("Q8_KV") },
-    { 152, FORK("IQ5_KS") },
-    { 153, FORK("IQ2_KT") },
-    { 154, FORK("IQ3_KT") },
-    { 155, FORK("IQ4_KT") },
-    { 156, FORK("IQ3_KS") },
-    { 157, FORK("IQ2_KL") },
+    { 4, REMOVED("Q4_2") },        { 5, REMOVED("Q4_3") },
+    { 31, REMOVED("Q4_0_4_4") },   { 32, REMOVED("Q4_0_4_8") },
+    { 33, REMOVED("Q4_0_8_8") },   { 36, REMOVED("IQ4_NL_4_4") ", or I2_S of ik_llama.cpp" },
+    { 37, REMOVED("IQ4_NL_4_8") }, { 38, REMOVED("IQ4_NL_8_8") },
+    { 97, FORK("Q8_0_X4") },       { 98, FORK("Q8_1_X4") },
+    { 99, FORK("Q8_2_X4") },       { 133, FORK("Q6_0") },
+    { 134, FORK("IQ1_BN") },       { 135, FORK("IQ2_BN") },
+    { 136, FORK("Q8_K64") },       { 137, FORK("IQ2_K") },
+    { 138, FORK("IQ3_K") },        { 139, FORK("IQ4_K") },
+    { 140, FORK("IQ5_K") },        { 141, FORK("IQ6_K") },
+    { 144, FORK("IQ4_KS") },       { 145, FORK("IQ2_KS") },
+    { 146, FORK("IQ4_KSS") },      { 147, FORK("Q8_K16") },
+    { 148, FORK("Q8_K32") },       { 149, FORK("Q8_KR8") },
+    { 150, FORK("Q8_K128") },      { 151, FORK("Q8_KV") },
+    { 152, FORK("IQ5_KS") },       { 153, FORK("IQ2_KT") },
+    { 154, FORK("IQ3_KT") },       { 155, FORK("IQ4_KT") },
+    { 156, FORK("IQ3_KS") },       { 157, FORK("IQ2_KL") },
     { 158, FORK("IQ1_KT") },
 };
 

@@ -25,13 +25,14 @@ static glmq_status block_layout(const block_type *b, uint64_t rows, uint64_t col
 {
     *out = (glmq_layout){ .row_quantum = 1 };
     if (cols == 0 || cols % BLOCK_WEIGHTS)
-        return glmq_fail(err, GLMQ_E_FORMAT, "%s: %" PRIu64 " columns, not a multiple of %d", b->name,
-                         cols, BLOCK_WEIGHTS);
+        return glmq_fail(err, GLMQ_E_FORMAT, "%s: %" PRIu64 " columns, not a multiple of %d",
+                         b->name, cols, BLOCK_WEIGHTS);
     if (cols > INT32_MAX)
         return glmq_fail(err, GLMQ_E_LIMIT, "%s: %" PRIu64 " columns", b->name, cols);
     return ints_slot(out, GLMQ_SLOT_CODES,
                      (glmq_slot_layout){ b->dtype, .rank = 2, .dims = { rows, cols },
-                                         .stripe_rows = rows ? 1 : 0 }, 1, b->name, err);
+                                         .stripe_rows = rows ? 1 : 0 },
+                     1, b->name, err);
 }
 
 static uint8_t *first_block(const block_type *b, const glmq_bufs *bufs, glmq_tile t)
@@ -130,48 +131,46 @@ static glmq_status block_put(const block_type *b, const glmq_codes *codes, glmq_
     return GLMQ_OK;
 }
 
-#define BLOCK(symbol, NAME, width, offsets, text)                                               \
-    static const block_type symbol = {                                                          \
-        #symbol, BLOCK_##NAME, GLMQ_DT_##NAME, width, offsets, NAME##_BYTES                     \
-    };                                                                                          \
-    static glmq_status symbol##_layout(const glmq_encoding *e, uint64_t rows, uint64_t cols,    \
-                                       glmq_layout *out, glmq_error *err)                       \
-    {                                                                                           \
-        (void)e; /* no parameters */                                                            \
-        return block_layout(&symbol, rows, cols, out, err);                                     \
-    }                                                                                           \
-    static void symbol##_decode(const glmq_encoding *e, const glmq_bufs *b, glmq_tile t,        \
-                                float *w)                                                       \
-    {                                                                                           \
-        (void)e;                                                                                \
-        block_decode(&symbol, b, t, w);                                                         \
-    }                                                                                           \
-    static void symbol##_encode(const glmq_encoding *e, const glmq_stats *stats, glmq_tile t,   \
-                                const float *w, glmq_bufs *b)                                   \
-    {                                                                                           \
-        (void)e, (void)stats;                                                                   \
-        block_encode(&symbol, t, w, b);                                                         \
-    }                                                                                           \
-    static void symbol##_get(const glmq_encoding *e, const glmq_bufs *b, glmq_tile t,           \
-                             glmq_codes *codes)                                                 \
-    {                                                                                           \
-        (void)e;                                                                                \
-        block_get(&symbol, b, t, codes);                                                        \
-    }                                                                                           \
-    static glmq_status symbol##_put(const glmq_encoding *e, const glmq_codes *codes,            \
-                                    glmq_tile t, glmq_bufs *b, glmq_error *err)                 \
-    {                                                                                           \
-        (void)e;                                                                                \
-        return block_put(&symbol, codes, t, b, err);                                            \
-    }                                                                                           \
-    const glmq_codec glmq_codec_##symbol = {                                                    \
-        .name = #symbol,                                                                        \
-        .about = text,                                                                          \
-        .layout = symbol##_layout,                                                              \
-        .decode = symbol##_decode,                                                              \
-        .encode = symbol##_encode,                                                              \
-        .get_codes = symbol##_get,                                                              \
-        .put_codes = symbol##_put,                                                              \
+#define BLOCK(symbol, NAME, width, offsets, text)                                                  \
+    static const block_type symbol = { #symbol, BLOCK_##NAME, GLMQ_DT_##NAME,                      \
+                                       width,   offsets,      NAME##_BYTES };                      \
+    static glmq_status symbol##_layout(const glmq_encoding *e, uint64_t rows, uint64_t cols,       \
+                                       glmq_layout *out, glmq_error *err)                          \
+    {                                                                                              \
+        (void)e; /* no parameters */                                                               \
+        return block_layout(&symbol, rows, cols, out, err);                                        \
+    }                                                                                              \
+    static void symbol##_decode(const glmq_encoding *e, const glmq_bufs *b, glmq_tile t, float *w) \
+    {                                                                                              \
+        (void)e;                                                                                   \
+        block_decode(&symbol, b, t, w);                                                            \
+    }                                                                                              \
+    static void symbol##_encode(const glmq_encoding *e, const glmq_stats *stats, glmq_tile t,      \
+                                const float *w, glmq_bufs *b)                                      \
+    {                                                                                              \
+        (void)e, (void)stats;                                                                      \
+        block_encode(&symbol, t, w, b);                                                            \
+    }                                                                                              \
+    static void symbol##_get(const glmq_encoding *e, const glmq_bufs *b, glmq_tile t,              \
+                             glmq_codes *codes)                                                    \
+    {                                                                                              \
+        (void)e;                                                                                   \
+        block_get(&symbol, b, t, codes);                                                           \
+    }                                                                                              \
+    static glmq_status symbol##_put(const glmq_encoding *e, const glmq_codes *codes, glmq_tile t,  \
+                                    glmq_bufs *b, glmq_error *err)                                 \
+    {                                                                                              \
+        (void)e;                                                                                   \
+        return block_put(&symbol, codes, t, b, err);                                               \
+    }                                                                                              \
+    const glmq_codec glmq_codec_##symbol = {                                                       \
+        .name = #symbol,                                                                           \
+        .about = text,                                                                             \
+        .layout = symbol##_layout,                                                                 \
+        .decode = symbol##_decode,                                                                 \
+        .encode = symbol##_encode,                                                                 \
+        .get_codes = symbol##_get,                                                                 \
+        .put_codes = symbol##_put,                                                                 \
     };
 
 BLOCK(q4_0, Q4_0, 4, 0, "4-bit symmetric, groups of 32, half scales (GGUF)")

@@ -35,23 +35,25 @@ static glmq_status gptq_layout(const glmq_encoding *e, uint64_t rows, uint64_t c
     GLMQ_TRY(ints_check_params(e, "gptq", WIDTHS, rows, cols, err));
     if (e->bits == 3 && (rows % 32 || cols % 32))
         return glmq_fail(err, GLMQ_E_FORMAT,
-                         "gptq: 3-bit matrix of %" PRIu64 " x %" PRIu64 ", not multiples of 32", rows,
-                         cols);
+                         "gptq: 3-bit matrix of %" PRIu64 " x %" PRIu64 ", not multiples of 32",
+                         rows, cols);
     words = ceil_div_u64(cols * e->bits, 32);
     zero_words = ceil_div_u64(rows * e->bits, 32);
     groups = groups_of(e, cols);
     GLMQ_TRY(ints_slot(out, GLMQ_SLOT_CODES,
                        (glmq_slot_layout){ GLMQ_DT_I32, .rank = 2, .dims = { words, rows } }, 0,
                        "gptq", err));
-    GLMQ_TRY(ints_slot(out, GLMQ_SLOT_SCALES,
-                       (glmq_slot_layout){ (glmq_dtype)e->scale_dtype, .rank = 2,
-                                           .dims = { groups, rows } }, 0, "gptq", err));
+    GLMQ_TRY(ints_slot(
+        out, GLMQ_SLOT_SCALES,
+        (glmq_slot_layout){ (glmq_dtype)e->scale_dtype, .rank = 2, .dims = { groups, rows } }, 0,
+        "gptq", err));
     GLMQ_TRY(ints_slot(out, GLMQ_SLOT_ZEROS,
                        (glmq_slot_layout){ GLMQ_DT_I32, .rank = 2, .dims = { groups, zero_words } },
                        0, "gptq", err));
     if (!e->act_order) return GLMQ_OK;
     return ints_slot(out, GLMQ_SLOT_PERM,
-                     (glmq_slot_layout){ GLMQ_DT_I32, .rank = 1, .dims = { cols } }, 0, "gptq", err);
+                     (glmq_slot_layout){ GLMQ_DT_I32, .rank = 1, .dims = { cols } }, 0, "gptq",
+                     err);
 }
 
 static uint32_t group_size(const glmq_encoding *e, uint64_t cols)
@@ -178,7 +180,7 @@ static glmq_status gptq_put(const glmq_encoding *e, const glmq_codes *codes, glm
         .bits = e->bits,
         .zeros = e->zero_kind == GLMQ_ZERO_STORED ? CODES_STORED : CODES_MID,
         .scale = codes_float_kind((glmq_dtype)e->scale_dtype),
-        .perm = e->act_order,
+        .perm = e->act_order == GLMQ_ACT_ORDER,
         .group = group_size(e, t.cols),
         .groups = groups_of(e, t.cols),
     };

@@ -440,7 +440,8 @@ static void get_small(const ints_map *m, glmq_codes *codes)
         float *s = codes->scale + r * groups;
         int16_t *z = codes->zero + r * groups;
         if (m->scale_group == 1)
-            glmq_kernels_now()->widen[m->scale_kind](m->scales + each * r * m->scale_row, groups, s);
+            glmq_kernels_now()->widen[m->scale_kind](m->scales + each * r * m->scale_row, groups,
+                                                     s);
         else
             for (uint32_t g = 0; g < groups; g++) s[g] = scale_at(m, r, g);
         for (uint32_t g = 0; g < groups; g++)
@@ -607,10 +608,13 @@ size_t ints_print(const glmq_encoding *e, char *text, size_t cap)
     char group[16] = "channel";
     int n;
 
-    if (e->group) snprintf(group, sizeof group, "%u", e->group);
-    else if (e->group_rows == 0) snprintf(group, sizeof group, "tensor");
+    if (e->group)
+        snprintf(group, sizeof group, "%u", e->group);
+    else if (e->group_rows == 0)
+        snprintf(group, sizeof group, "tensor");
     n = snprintf(text, cap, "bits=%u,group=%s,%s,scale=%s%s", e->bits, group,
                  e->zero_kind == GLMQ_ZERO_MID ? "sym" : "asym",
-                 glmq_dtype_name((glmq_dtype)e->scale_dtype), e->act_order == GLMQ_ACT_ORDER ? ",act-order" : "");
+                 glmq_dtype_name((glmq_dtype)e->scale_dtype),
+                 e->act_order == GLMQ_ACT_ORDER ? ",act-order" : "");
     return n < 0 ? 0 : (size_t)n;
 }

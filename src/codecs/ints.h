@@ -17,24 +17,24 @@ typedef struct ints_map {
     uint64_t rows, cols;
     uint32_t group, groups;
     unsigned bits;
-    unsigned frame;                  /* bits of the codes view; 8 for codes stored as bytes */
+    unsigned frame; /* bits of the codes view; 8 for codes stored as bytes */
     ints_rule rule;
 
     uint8_t *codes;
-    int code_bytes;                  /* a signed byte each, rows adjacent                   */
-    uint64_t code_row, code_word;    /* from row to row, from word to word                  */
+    int code_bytes;               /* a signed byte each, rows adjacent                   */
+    uint64_t code_row, code_word; /* from row to row, from word to word                  */
 
     uint8_t *scales;
     float_kind scale_kind;
     uint64_t scale_row, scale_group;
 
-    uint8_t *zeros;                  /* for packed ones: the buffer's own first row         */
+    uint8_t *zeros; /* for packed ones: the buffer's own first row         */
     ints_zeros zero_kind;
-    uint64_t zero_first;             /* packed: number of the tile's first row in it        */
+    uint64_t zero_first; /* packed: number of the tile's first row in it        */
     uint64_t zero_word, zero_row, zero_group;
-    int minus_one;                   /* stored less one (GPTQ v1)                           */
+    int minus_one; /* stored less one (GPTQ v1)                           */
 
-    uint8_t *perm;                   /* NULL: columns are in order                          */
+    uint8_t *perm; /* NULL: columns are in order                          */
 } ints_map;
 
 /* Rows whose packed zeros fill whole words, and the words they fill. */

@@ -59,7 +59,8 @@ static inline void unpack_stream(const uint8_t *src, size_t first, size_t n, uns
 }
 
 /* `first` stands at a byte boundary. */
-static inline void pack_stream(const uint8_t *q, size_t first, size_t n, unsigned bits, uint8_t *dst)
+static inline void pack_stream(const uint8_t *q, size_t first, size_t n, unsigned bits,
+                               uint8_t *dst)
 {
     unsigned held = 0, have = 0;
     uint8_t *out = dst + first * bits / 8;
@@ -139,14 +140,14 @@ static void pack_8(const uint8_t *restrict q, size_t n, uint8_t *restrict dst)
     memcpy(dst, q, n);
 }
 
-#define STREAM(bits)                                                                        \
-    static void unpack_##bits(const uint8_t *src, size_t n, uint8_t *q)                     \
-    {                                                                                       \
-        unpack_eights(src, n, bits, q);                                                     \
-    }                                                                                       \
-    static void pack_##bits(const uint8_t *q, size_t n, uint8_t *dst)                       \
-    {                                                                                       \
-        pack_eights(q, n, bits, dst);                                                       \
+#define STREAM(bits)                                                                               \
+    static void unpack_##bits(const uint8_t *src, size_t n, uint8_t *q)                            \
+    {                                                                                              \
+        unpack_eights(src, n, bits, q);                                                            \
+    }                                                                                              \
+    static void pack_##bits(const uint8_t *q, size_t n, uint8_t *dst)                              \
+    {                                                                                              \
+        pack_eights(q, n, bits, dst);                                                              \
     }
 STREAM(3)
 STREAM(5)
@@ -245,15 +246,15 @@ static inline float as_f32(float v)
     return v;
 }
 
-#define QUANTIZE_IN(type)                                                                   \
-    static void quantize_in_##type(const float *restrict w, size_t n, float s, int zero,    \
-                                   int half, uint8_t *restrict q)                           \
-    {                                                                                       \
-        const float z = (float)zero, lo = (float)-half, hi = (float)(half - 1);             \
-        for (size_t i = 0; i < n; i++) {                                                    \
-            const float v = as_##type(as_##type(w[i] / s) + z);                             \
-            q[i] = (uint8_t)((int)round_even(clamp(v, lo, hi)) + half);                     \
-        }                                                                                   \
+#define QUANTIZE_IN(type)                                                                          \
+    static void quantize_in_##type(const float *restrict w, size_t n, float s, int zero, int half, \
+                                   uint8_t *restrict q)                                            \
+    {                                                                                              \
+        const float z = (float)zero, lo = (float)-half, hi = (float)(half - 1);                    \
+        for (size_t i = 0; i < n; i++) {                                                           \
+            const float v = as_##type(as_##type(w[i] / s) + z);                                    \
+            q[i] = (uint8_t)((int)round_even(clamp(v, lo, hi)) + half);                            \
+        }                                                                                          \
     }
 QUANTIZE_IN(f16)
 QUANTIZE_IN(bf16)
@@ -274,26 +275,26 @@ static int shift(const uint8_t *restrict q, size_t n, int add, int most, uint8_t
 
 /* ---- GGUF blocks ---- */
 
-#define BLOCKS(type, BYTES)                                                                 \
-    static void decode_##type(const uint8_t *restrict src, size_t blocks, float *restrict w) \
-    {                                                                                       \
-        for (size_t i = 0; i < blocks; i++)                                                 \
-            type##_decode_block(src + i * BYTES, w + i * BLOCK_WEIGHTS);                    \
-    }                                                                                       \
-    static void encode_##type(const float *restrict w, size_t blocks, uint8_t *restrict dst) \
-    {                                                                                       \
-        for (size_t i = 0; i < blocks; i++)                                                 \
-            type##_encode_block(w + i * BLOCK_WEIGHTS, dst + i * BYTES);                    \
-    }                                                                                       \
-    static void get_##type(const uint8_t *restrict src, size_t blocks, uint8_t *restrict q) \
-    {                                                                                       \
-        for (size_t i = 0; i < blocks; i++)                                                 \
-            type##_get_block(src + i * BYTES, q + i * BLOCK_WEIGHTS);                       \
-    }                                                                                       \
-    static void put_##type(const uint8_t *restrict q, size_t blocks, uint8_t *restrict dst) \
-    {                                                                                       \
-        for (size_t i = 0; i < blocks; i++)                                                 \
-            type##_put_block(q + i * BLOCK_WEIGHTS, dst + i * BYTES);                       \
+#define BLOCKS(type, BYTES)                                                                        \
+    static void decode_##type(const uint8_t *restrict src, size_t blocks, float *restrict w)       \
+    {                                                                                              \
+        for (size_t i = 0; i < blocks; i++)                                                        \
+            type##_decode_block(src + i * BYTES, w + i * BLOCK_WEIGHTS);                           \
+    }                                                                                              \
+    static void encode_##type(const float *restrict w, size_t blocks, uint8_t *restrict dst)       \
+    {                                                                                              \
+        for (size_t i = 0; i < blocks; i++)                                                        \
+            type##_encode_block(w + i * BLOCK_WEIGHTS, dst + i * BYTES);                           \
+    }                                                                                              \
+    static void get_##type(const uint8_t *restrict src, size_t blocks, uint8_t *restrict q)        \
+    {                                                                                              \
+        for (size_t i = 0; i < blocks; i++)                                                        \
+            type##_get_block(src + i * BYTES, q + i * BLOCK_WEIGHTS);                              \
+    }                                                                                              \
+    static void put_##type(const uint8_t *restrict q, size_t blocks, uint8_t *restrict dst)        \
+    {                                                                                              \
+        for (size_t i = 0; i < blocks; i++)                                                        \
+            type##_put_block(q + i * BLOCK_WEIGHTS, dst + i * BYTES);                              \
     }
 BLOCKS(q4_0, Q4_0_BYTES)
 BLOCKS(q4_1, Q4_1_BYTES)

@@ -103,7 +103,8 @@ size_t glmq_encoding_print(const glmq_encoding *enc, char *text, size_t cap)
         return n;
     }
     snprintf(text, cap, "%s:", name);
-    return n + 1 + enc->codec->print(enc, n + 1 < cap ? text + n + 1 : NULL, n + 1 < cap ? cap - n - 1 : 0);
+    return n + 1 +
+           enc->codec->print(enc, n + 1 < cap ? text + n + 1 : NULL, n + 1 < cap ? cap - n - 1 : 0);
 }
 
 int glmq_encoding_equal(const glmq_encoding *a, const glmq_encoding *b)

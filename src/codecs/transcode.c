@@ -25,8 +25,8 @@ static cut_relation relate(const glmq_cut *a, const glmq_cut *b)
 
 static int quantum_divides(uint64_t quantum, const glmq_cut *c)
 {
-    return is_whole(c) || (c->stride % quantum == 0 && c->first % quantum == 0 &&
-                           c->count % quantum == 0);
+    return is_whole(c) ||
+           (c->stride % quantum == 0 && c->first % quantum == 0 && c->count % quantum == 0);
 }
 
 /* Can tiles start wherever the cuts make them start? */
@@ -105,7 +105,8 @@ static glmq_travel judge_codes(const glmq_part *from, const glmq_part *to, char 
     if (ordered && !b->act_order)
         snprintf(why, 160, "hangs on the columns being in order after all (act-order)");
     else if (ordered && group_size(a, from->cols) != group_size(b, to->cols))
-        snprintf(why, 160, "hangs on the columns being in order after all (act-order, other groups)");
+        snprintf(why, 160,
+                 "hangs on the columns being in order after all (act-order, other groups)");
     else if (ordered && b->codec != &glmq_codec_gptq && a->codec == &glmq_codec_gptq)
         snprintf(why, 160, "hangs on the groups of the permuted columns being full");
     else if (!scales_certain(a, b))
@@ -139,8 +140,7 @@ static glmq_travel judge_plain(const glmq_part *from, const glmq_part *to, cut_r
         if (b == GLMQ_DT_F32) return GLMQ_SAME_CODES; /* holds every decoded value */
         return recode(why, "decoded values are rounded to", glmq_dtype_name(b));
     }
-    if (!glmq_encoding_is_plain(&to->enc))
-        return recode(why, "quantized from", glmq_dtype_name(a));
+    if (!glmq_encoding_is_plain(&to->enc)) return recode(why, "quantized from", glmq_dtype_name(a));
     if (a == b) return cut == CUT_TURNED ? GLMQ_SAME_CODES : GLMQ_SAME_BYTES;
     if (b == GLMQ_DT_F32) return GLMQ_SAME_CODES;
     snprintf(why, 160, "hangs on every value having an exact %s", glmq_dtype_name(b));
@@ -154,14 +154,16 @@ static glmq_travel judge_ints(const glmq_part *from, const glmq_part *to, cut_re
     const int same = glmq_encoding_equal(&from->enc, &to->enc);
     uint64_t quantum;
 
-    if (same && (cut == CUT_SAME || (cut == CUT_ROWS && is_row_striped(from) && is_row_striped(to))))
+    if (same &&
+        (cut == CUT_SAME || (cut == CUT_ROWS && is_row_striped(from) && is_row_striped(to))))
         return GLMQ_SAME_BYTES;
     if (cut == CUT_TURNED) return recode(why, "stored the other way round than", a->name);
     if (!a->get_codes || !b->put_codes)
         return recode(why, "no codes view in", a->get_codes ? b->name : a->name);
     if (cut == CUT_ROWS && (!rows_fall(from, &from->cut, &to->cut, &quantum) ||
                             !rows_fall(to, &from->cut, &to->cut, &quantum))) {
-        snprintf(why, 160, "rows of a head do not fall on the %" PRIu64 " rows that %s keeps together",
+        snprintf(why, 160,
+                 "rows of a head do not fall on the %" PRIu64 " rows that %s keeps together",
                  quantum, quantum > 1 ? "the packing" : b->name);
         return GLMQ_RECODE;
     }
@@ -175,8 +177,9 @@ glmq_travel glmq_transcode_judge(const glmq_part *from, const glmq_part *to, cha
     why[0] = '\0';
     if (!from->enc.codec || !to->enc.codec) {
         if (cut == CUT_SAME && glmq_encoding_equal(&from->enc, &to->enc)) return GLMQ_SAME_BYTES;
-        return recode(why, "nothing here decodes",
-                      glmq_dtype_name(glmq_encoding_dtype(from->enc.codec ? &to->enc : &from->enc)));
+        return recode(
+            why, "nothing here decodes",
+            glmq_dtype_name(glmq_encoding_dtype(from->enc.codec ? &to->enc : &from->enc)));
     }
     if (glmq_encoding_is_plain(&from->enc) || glmq_encoding_is_plain(&to->enc))
         return judge_plain(from, to, cut, why);
@@ -227,8 +230,9 @@ glmq_status glmq_transcode_tile(const glmq_encoding *from, const glmq_bufs *in,
                          from->codec->get_codes ? to->codec->name : from->codec->name);
     if (in_tile.rows != out_tile.rows || in_tile.cols != out_tile.cols ||
         plan_scratch(from, in_tile.rows, in_tile.cols, &p))
-        return glmq_fail(err, GLMQ_E_ARG, "a tile of %" PRIu64 " x %" PRIu64 " to one of %" PRIu64
-                         " x %" PRIu64, in_tile.rows, in_tile.cols, out_tile.rows, out_tile.cols);
+        return glmq_fail(err, GLMQ_E_ARG,
+                         "a tile of %" PRIu64 " x %" PRIu64 " to one of %" PRIu64 " x %" PRIu64,
+                         in_tile.rows, in_tile.cols, out_tile.rows, out_tile.cols);
     codes.scale = (float *)(void *)at;
     codes.offset = (float *)(void *)(at + p.offset);
     codes.zero = (int16_t *)(void *)(at + p.zero);

@@ -115,9 +115,14 @@ static void open_config(bench *b, const config *c)
 {
     glmq_error err;
     b->enc = (glmq_encoding){
-        .codec = glmq_codec_find(c->codec), .bits = c->bits, .zero_kind = c->zero_kind,
-        .scale_dtype = (uint8_t)c->scale, .group = c->group, .group_rows = 1,
-        .act_order = c->act_order, .variant = strcmp(c->codec, "gptq") == 0 ? GPTQ_V1 : 0,
+        .codec = glmq_codec_find(c->codec),
+        .bits = c->bits,
+        .zero_kind = c->zero_kind,
+        .scale_dtype = (uint8_t)c->scale,
+        .group = c->group,
+        .group_rows = 1,
+        .act_order = c->act_order,
+        .variant = strcmp(c->codec, "gptq") == 0 ? GPTQ_V1 : 0,
     };
     if (b->enc.codec->layout(&b->enc, b->rows, b->cols, &b->layout, &err)) {
         fprintf(stderr, "%s\n", err.msg);
@@ -129,7 +134,8 @@ static void open_config(bench *b, const config *c)
     for (int s = 0; s < GLMQ_SLOTS; s++)
         b->bufs.buf[s] = b->layout.slot[s].dtype ? need(b->layout.slot[s].bytes) : NULL;
     for (uint64_t r = 0; r < b->rows; r += b->tile) /* real codes, not zeros */
-        encode(b, (glmq_tile){ r, b->rows - r < b->tile ? b->rows - r : b->tile, b->cols, b->rows });
+        encode(b,
+               (glmq_tile){ r, b->rows - r < b->tile ? b->rows - r : b->tile, b->cols, b->rows });
     if (c->act_order) { /* scatter the columns */
         uint32_t *perm = (uint32_t *)(void *)b->bufs.buf[GLMQ_SLOT_PERM];
         for (uint64_t i = 0; i < b->cols; i++) perm[i] = (uint32_t)(i * 7 % b->cols / c->group);

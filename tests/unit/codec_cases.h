@@ -18,8 +18,13 @@ static inline glmq_encoding int_encoding(const char *codec, int bits, uint32_t g
                                          glmq_dtype scale, int variant)
 {
     return (glmq_encoding){
-        .codec = glmq_codec_find(codec), .bits = (uint8_t)bits, .group = group, .group_rows = 1,
-        .zero_kind = (uint8_t)zero_kind, .scale_dtype = (uint8_t)scale, .variant = (uint8_t)variant,
+        .codec = glmq_codec_find(codec),
+        .bits = (uint8_t)bits,
+        .group = group,
+        .group_rows = 1,
+        .zero_kind = (uint8_t)zero_kind,
+        .scale_dtype = (uint8_t)scale,
+        .variant = (uint8_t)variant,
     };
 }
 

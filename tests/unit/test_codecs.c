@@ -7,6 +7,11 @@
 #include <dirent.h>
 #include <math.h>
 
+static glmq_dtype dtype_of(const char *name)
+{
+    return glmq_dtype_from_st(name, strlen(name));
+}
+
 /* ---- scalar floats ---- */
 
 /* (-1)^s 2^(e-15) (1 + m/1024), or 2^-14 m/1024 below. */
@@ -28,8 +33,10 @@ static void every_half_widens_exactly_and_comes_back(void **state)
             assert_int_equal(f16_from_f32(f), (h & 0x8000) | 0x7e00);
             continue;
         }
-        if ((h & 0x7fff) == 0x7c00) assert_true(isinf(f));
-        else assert_true((double)f == half_value(h));
+        if ((h & 0x7fff) == 0x7c00)
+            assert_true(isinf(f));
+        else
+            assert_true((double)f == half_value(h));
         assert_int_equal(f16_from_f32(f), h);
         assert_int_equal(signbit(f) != 0, h >> 15);
     }
@@ -68,6 +75,74 @@ static void bfloat16_rounds_to_nearest_even(void **state)
     assert_int_equal(bf16_from_f32(f32_from_bits(0x7fffffff)), 0x7fc0);
 }
 
+/* ---- element types and encodings as values ---- */
+
+static void element_types_have_the_sizes_of_their_formats(void **state)
+{
+    static const struct {
+        const char *name;
+        uint32_t id;
+        uint64_t count, bytes;
+    } types[] = {
+        { "F32", 0, 3, 12 },        { "F16", 1, 3, 6 },       { "Q4_0", 2, 64, 36 },
+        { "Q8_0", 8, 64, 68 },      { "Q6_K", 14, 512, 420 }, { "IQ1_M", 29, 256, 56 },
+        { "BF16", 30, 5, 10 },      { "TQ1_0", 34, 256, 54 }, { "MXFP4", 39, 64, 34 },
+        { "NVFP4", 40, 128, 72 },   { "Q1_0", 41, 128, 18 },  { "Q2_0", 42, 64, 18 },
+        { "IQ2_XXS", 16, 256, 66 }, { "IQ4_NL", 20, 32, 18 }, { "IQ4_XS", 23, 256, 136 },
+    };
+    uint64_t bytes;
+    (void)state;
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        const glmq_dtype d = glmq_dtype_from_ggml(types[i].id);
+        assert_string_equal(glmq_dtype_name(d), types[i].name);
+        assert_int_equal(glmq_dtype_bytes(d, types[i].count, &bytes), 0);
+        assert_int_equal(bytes, types[i].bytes);
+    }
+    assert_int_equal(glmq_dtype_bytes(GLMQ_DT_Q4_0, 33, &bytes), 1);
+    assert_int_equal(glmq_dtype_bytes(GLMQ_DT_F4, 3, &bytes), 1); /* half a byte over */
+    assert_int_equal(glmq_dtype_bytes(GLMQ_DT_F6_E2M3, 4, &bytes), 0);
+    assert_int_equal(bytes, 3);
+    assert_int_equal(glmq_dtype_bytes(GLMQ_DT_F64, UINT64_MAX / 4, &bytes), 1);
+    assert_int_equal(dtype_of("F8_E4M3"), GLMQ_DT_F8_E4M3);
+    assert_int_equal(dtype_of("bf16"), GLMQ_DT_NONE); /* names are case-sensitive */
+    assert_int_equal(dtype_of("Q4_0"), GLMQ_DT_NONE); /* no type of safetensors */
+}
+
+static void foreign_type_ids_are_explained(void **state)
+{
+    static const uint32_t refused[] = { 4, 5, 31, 33, 36, 38, 43, 97, 144, 202, UINT32_MAX };
+    (void)state;
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
+        assert_int_equal(glmq_dtype_from_ggml(refused[i]), GLMQ_DT_NONE);
+    assert_string_equal(glmq_ggml_id_why(4), "removed from ggml (was Q4_2)");
+    assert_string_equal(glmq_ggml_id_why(144),
+                        "IQ4_KS of ik_llama.cpp; upstream ggml has no such type");
+    assert_string_equal(glmq_ggml_id_why(210),
+                        "a row-interleaved type of ik_llama.cpp; upstream ggml has no such type");
+    assert_string_equal(glmq_ggml_id_why(4711), "unknown to ggml");
+}
+
+static void encodings_print_all_that_tells_them_apart(void **state)
+{
+    glmq_encoding e = int_encoding("gptq", 4, 128, GLMQ_ZERO_MID, GLMQ_DT_F16, 1);
+    char text[96];
+    (void)state;
+    assert_int_equal(glmq_encoding_print(&e, text, sizeof text), 38);
+    assert_string_equal(text, "gptq:bits=4,group=128,sym,scale=F16,v1");
+    e = int_encoding("ctpack", 8, 0, GLMQ_ZERO_STORED, GLMQ_DT_BF16, 1);
+    e.act_order = GLMQ_ACT_ORDER;
+    glmq_encoding_print(&e, text, sizeof text);
+    assert_string_equal(text, "ctpack:bits=8,group=channel,asym,scale=BF16,act-order,zeros=I8");
+    assert_int_equal(glmq_encoding_print(&e, text, 10), 62); /* cut, and the length it would take */
+    assert_string_equal(text, "ctpack:bi");
+    e = glmq_encoding_of_dtype(GLMQ_DT_Q6_K);
+    glmq_encoding_print(&e, text, sizeof text);
+    assert_string_equal(text, "Q6_K");
+    e = array_encoding("q5_1");
+    assert_int_equal(glmq_encoding_dtype(&e), GLMQ_DT_Q5_1);
+    assert_true(glmq_encoding_bpw(&e, 4, 64) == 6.0);
+}
+
 /* ---- tests/vectors ---- */
 
 static const struct slot_name {
@@ -96,11 +171,6 @@ static int number_of(const cJSON *node, const char *key)
     uint64_t v = 0;
     const cJSON *n = glmq_json_get(node, key);
     return n && glmq_json_u64(n, &v) ? (int)v : 0;
-}
-
-static glmq_dtype dtype_of(const char *name)
-{
-    return glmq_dtype_from_st(name, strlen(name));
 }
 
 static glmq_encoding case_encoding(const cJSON *e)
@@ -253,7 +323,8 @@ static void close_arrays(arrays *a)
     free(a->data);
 }
 
-static const uint8_t *array_named(const arrays *a, const char *name, uint64_t dims[2], glmq_dtype *dtype)
+static const uint8_t *array_named(const arrays *a, const char *name, uint64_t dims[2],
+                                  glmq_dtype *dtype)
 {
     const cJSON *entry = cJSON_GetObjectItemCaseSensitive(a->header, name);
     uint64_t begin;
@@ -375,7 +446,8 @@ static void check_module(const checkpoint *plain, const checkpoint *ct, const ch
                                         asym ? GLMQ_ZERO_STORED : GLMQ_ZERO_MID, scale, 0),
                            shape[0], shape[1]);
     float *values = malloc(shape[0] * shape[1] * sizeof *values);
-    for (uint64_t i = 0; i < shape[0] * shape[1]; i++) values[i] = f32_from_bf16(load_le16(w + 2 * i));
+    for (uint64_t i = 0; i < shape[0] * shape[1]; i++)
+        values[i] = f32_from_bf16(load_le16(w + 2 * i));
     encode_all(&t, values);
     for (size_t i = 0; i < sizeof stored / sizeof *stored; i++) {
         const uint8_t *want = find_array(ct, module, stored[i].name, dims, &dtype);
@@ -396,8 +468,7 @@ static void check_checkpoint(const char *plain_name, const char *ct_name, int at
     if (!fixtures) skip();
     checkpoint plain = open_checkpoint(fixtures, plain_name);
     checkpoint ct = open_checkpoint(fixtures, ct_name);
-    for (int i = 0; i < ct.count; i++)
-        cJSON_ArrayForEach(entry, ct.shard[i].header)
+    for (int i = 0; i < ct.count; i++) cJSON_ArrayForEach(entry, ct.shard[i].header)
         {
             char module[256];
             const char *end = strstr(entry->string, ".weight_packed");
@@ -435,6 +506,9 @@ int main(void)
         cmocka_unit_test(every_half_widens_exactly_and_comes_back),
         cmocka_unit_test(halves_round_to_nearest_even),
         cmocka_unit_test(bfloat16_rounds_to_nearest_even),
+        cmocka_unit_test(element_types_have_the_sizes_of_their_formats),
+        cmocka_unit_test(foreign_type_ids_are_explained),
+        cmocka_unit_test(encodings_print_all_that_tells_them_apart),
         cmocka_unit_test(codecs_agree_with_every_vector),
         cmocka_unit_test(ggml_blocks_decode_and_encode_as_ggml_does),
         cmocka_unit_test(encodes_int4_groups_of_32_as_compressed_tensors_does),

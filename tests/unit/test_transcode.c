@@ -160,7 +160,8 @@ static void integers_move_between_formats_and_back(void **state)
         { int_encoding("ctint", 4, 64, GLMQ_ZERO_STORED, GLMQ_DT_BF16, 0),
           ct(4, 64, GLMQ_ZERO_STORED, GLMQ_DT_F16), 1 },
         { ct(4, 64, GLMQ_ZERO_STORED, GLMQ_DT_F16),
-          int_encoding("ctpack", 4, 64, GLMQ_ZERO_STORED, GLMQ_DT_F16, CT_ZERO_I8 | CT_SHAPE_I32), 1 },
+          int_encoding("ctpack", 4, 64, GLMQ_ZERO_STORED, GLMQ_DT_F16, CT_ZERO_I8 | CT_SHAPE_I32),
+          1 },
         { array_encoding("q4_0"), array_encoding("q4_1"), 1 },
         { array_encoding("q4_0"), array_encoding("q8_0"), 1 },
         { array_encoding("q4_1"), array_encoding("q5_1"), 1 },
@@ -224,8 +225,9 @@ static void permuted_columns_move_where_a_permutation_is_stored(void **state)
     assert_refused(&a, gptq(4, 64, GLMQ_ZERO_STORED, GPTQ_V1), 1,
                    "columns are permuted (act-order) and gptq stores them in order");
     store_le32(a.bufs.buf[GLMQ_SLOT_PERM], 1);
-    assert_refused(&a, f, 1, "group 0 of the permuted columns has 63 members, and "
-                             "compressed-tensors needs 64");
+    assert_refused(&a, f, 1,
+                   "group 0 of the permuted columns has 63 members, and "
+                   "compressed-tensors needs 64");
     assert_moves(&a, &c); /* GPTQ needs no full groups */
     free_tensor(&a);
     free_tensor(&b);
@@ -308,8 +310,9 @@ static void one_scale_for_the_tensor_needs_all_rows_alike(void **state)
     assert_moves(&a, &b);
     assert_int_equal(b.layout.slot[GLMQ_SLOT_SCALES].bytes, 4);
     store_le32(a.bufs.buf[GLMQ_SLOT_SCALES] + 4 * 7, 0x3d000000);
-    assert_refused(&a, e, 1, "scales 0.0078125 of row 0 and 0.03125 of row 7 differ, and "
-                             "compressed-tensors has one for the tensor");
+    assert_refused(&a, e, 1,
+                   "scales 0.0078125 of row 0 and 0.03125 of row 7 differ, and "
+                   "compressed-tensors has one for the tensor");
     free_tensor(&a);
     free_tensor(&b);
 }
@@ -396,7 +399,8 @@ static void judges_plain_floats(void **state)
     assert_judged(bf16, all, bf16, head_v, GLMQ_SAME_BYTES, "");
     assert_judged(bf16, all, bf16, head_k, GLMQ_SAME_CODES, "");
     assert_judged(bf16, all, f32, all, GLMQ_SAME_CODES, "");
-    assert_judged(f32, all, bf16, all, GLMQ_MAYBE_CODES, "hangs on every value having an exact BF16");
+    assert_judged(f32, all, bf16, all, GLMQ_MAYBE_CODES,
+                  "hangs on every value having an exact BF16");
     assert_judged(bf16, all, q4, all, GLMQ_RECODE, "quantized from BF16");
     assert_judged(q4, all, f16, all, GLMQ_RECODE, "decoded values are rounded to F16");
     assert_judged(q4, all, f32, head_k, GLMQ_SAME_CODES, "");
@@ -426,7 +430,8 @@ static void judges_integers(void **state)
                   "hangs on groups of 32 sharing scales in groups of 128");
     assert_judged(brain, all, q4, all, GLMQ_MAYBE_CODES,
                   "hangs on every BF16 scale having an exact F16");
-    assert_judged(asym, all, q4, all, GLMQ_MAYBE_CODES, "hangs on codes and zero points fitting q4_0");
+    assert_judged(asym, all, q4, all, GLMQ_MAYBE_CODES,
+                  "hangs on codes and zero points fitting q4_0");
     assert_judged(order, all, q4, all, GLMQ_MAYBE_CODES,
                   "hangs on the columns being in order after all (act-order)");
     assert_judged(q4, all, q4, head_k, GLMQ_RECODE, "stored the other way round than q4_0");
