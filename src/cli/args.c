@@ -11,18 +11,9 @@
 
 /* The contract's exit statuses, by glmq_status. */
 static const int exit_statuses[] = {
-    [GLMQ_OK] = 0,
-    [GLMQ_E_IO] = 1,
-    [GLMQ_E_NOMEM] = 1,
-    [GLMQ_E_DEVICE] = 1,
-    [GLMQ_E_ARG] = 2,
-    [GLMQ_E_FORMAT] = 3,
-    [GLMQ_E_LIMIT] = 3,
-    [GLMQ_E_UNSUPPORTED] = 4,
-    [GLMQ_E_INEXACT] = 4,
-    [GLMQ_E_MISMATCH] = 5,
-    [GLMQ_E_EXISTS] = 6,
-    [GLMQ_E_CANCELLED] = 130,
+    [GLMQ_OK] = 0,        [GLMQ_E_IO] = 1,       [GLMQ_E_NOMEM] = 1,  [GLMQ_E_DEVICE] = 1,
+    [GLMQ_E_ARG] = 2,     [GLMQ_E_FORMAT] = 3,   [GLMQ_E_LIMIT] = 3,  [GLMQ_E_UNSUPPORTED] = 4,
+    [GLMQ_E_INEXACT] = 4, [GLMQ_E_MISMATCH] = 5, [GLMQ_E_EXISTS] = 6, [GLMQ_E_CANCELLED] = 130,
 };
 
 int glmq_exit_status(glmq_status status)
@@ -222,8 +213,7 @@ static glmq_status take_long(glmq_args *a, const char *word, const char *next, i
 
     if (!o) return unknown_option(a, word, len);
     if (o->take == glmq_take_later) return o->take(a, o, NULL);
-    if (!o->arg && value)
-        return glmq_fail(a->err, GLMQ_E_ARG, "--%s takes no argument", o->name);
+    if (!o->arg && value) return glmq_fail(a->err, GLMQ_E_ARG, "--%s takes no argument", o->name);
     if (o->arg && !value && !arg_is_optional(o)) {
         if (!next) return glmq_fail(a->err, GLMQ_E_ARG, "--%s needs %s", o->name, o->arg);
         value = next;
@@ -237,8 +227,7 @@ static glmq_status take_letters(glmq_args *a, const char *word, const char *next
 {
     for (; *word && !a->finished; word++) {
         const glmq_option *o = find_letter(a->program, *word);
-        if (!o)
-            return glmq_fail(a->err, GLMQ_E_ARG, "unknown option -%c; see --help", *word);
+        if (!o) return glmq_fail(a->err, GLMQ_E_ARG, "unknown option -%c; see --help", *word);
         if (!o->arg || arg_is_optional(o)) {
             GLMQ_TRY(o->take(a, o, NULL));
             continue;

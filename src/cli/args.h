@@ -46,24 +46,26 @@ struct glmq_args {
  * --list-formats and their kind a->finished is set and the program should end. */
 glmq_status glmq_args_parse(glmq_args *a, int argc, char **argv);
 
-/* Arguments by type; `field` is the type named. */
-glmq_status glmq_take_flag(glmq_args *a, const glmq_option *o, const char *value);   /* int 1   */
-glmq_status glmq_take_more(glmq_args *a, const glmq_option *o, const char *value);   /* int ++  */
-glmq_status glmq_take_text(glmq_args *a, const glmq_option *o, const char *value);   /* char *  */
-glmq_status glmq_take_glob(glmq_args *a, const glmq_option *o, const char *value);   /* char *, "*" when left out */
-glmq_status glmq_take_count(glmq_args *a, const glmq_option *o, const char *value);  /* int, at least 1 */
-glmq_status glmq_take_size(glmq_args *a, const glmq_option *o, const char *value);   /* uint64_t */
-glmq_status glmq_take_real(glmq_args *a, const glmq_option *o, const char *value);   /* double, not negative */
-glmq_status glmq_take_word(glmq_args *a, const glmq_option *o, const char *value);   /* int: which of `words` */
-glmq_status glmq_take_level(glmq_args *a, const glmq_option *o, const char *value);  /* int: 1, or 2 + which of `words` */
+/* A `take` for each type of argument; `field` lies at that type in the settings. */
+typedef glmq_status glmq_take(glmq_args *a, const glmq_option *o, const char *value);
+glmq_take glmq_take_flag;  /* int: 1                                             */
+glmq_take glmq_take_more;  /* int: one more                                      */
+glmq_take glmq_take_text;  /* const char *                                       */
+glmq_take glmq_take_glob;  /* const char *, "*" when left out                    */
+glmq_take glmq_take_count; /* int, at least 1                                    */
+glmq_take glmq_take_size;  /* uint64_t, bytes                                    */
+glmq_take glmq_take_real;  /* double, not negative                               */
+glmq_take glmq_take_word;  /* int: which of `words`                              */
+glmq_take glmq_take_level; /* int: 1 when left out, else 2 + which of `words`    */
+
 /* An option of the contract that this version does not have. */
-glmq_status glmq_take_later(glmq_args *a, const glmq_option *o, const char *value);
+glmq_take glmq_take_later;
 /* Those that print and end. */
-glmq_status glmq_take_help(glmq_args *a, const glmq_option *o, const char *value);
-glmq_status glmq_take_version(glmq_args *a, const glmq_option *o, const char *value);
-glmq_status glmq_take_formats(glmq_args *a, const glmq_option *o, const char *value);
-glmq_status glmq_take_man(glmq_args *a, const glmq_option *o, const char *value);
-glmq_status glmq_take_completion(glmq_args *a, const glmq_option *o, const char *value);
+glmq_take glmq_take_help;
+glmq_take glmq_take_version;
+glmq_take glmq_take_formats;
+glmq_take glmq_take_man;
+glmq_take glmq_take_completion;
 
 /* The exit status for a status: the one table of them. */
 int glmq_exit_status(glmq_status status);

@@ -23,7 +23,9 @@ static const struct magic {
 } magics[] = {
     { "a zstd file", 0, 4, "\x28\xb5\x2f\xfd" },
     { "a gzip file", 0, 2, "\x1f\x8b" },
-    { "an xz file", 0, 5, "\xfd" "7zXZ" },
+    { "an xz file", 0, 5,
+      "\xfd"
+      "7zXZ" },
     { "a zip archive", 0, 4, "PK\x03\x04" },
     { "a tar archive", 257, 5, "ustar" },
 };
@@ -51,15 +53,13 @@ static glmq_status refuse_url(const char *path, glmq_error *err)
 {
     for (size_t i = 0; i < GLMQ_COUNT(url_schemes); i++)
         if (begins_with(path, url_schemes[i]))
-            return glmq_fail(err, GLMQ_E_UNSUPPORTED,
-                             "%s: this version reads local files only", path);
+            return glmq_fail(err, GLMQ_E_UNSUPPORTED, "%s: this version reads local files only",
+                             path);
     return GLMQ_OK;
 }
 
 /* Formats of the contract that this version does not have. */
-static const char *const later_formats[] = {
-    "fp8", "awq", "nvfp4", "mxfp4", "tq3", "vq", "aqlm"
-};
+static const char *const later_formats[] = { "fp8", "awq", "nvfp4", "mxfp4", "tq3", "vq", "aqlm" };
 
 glmq_status glmq_refuse_later_format(const char *option, const char *format, glmq_error *err)
 {

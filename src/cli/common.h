@@ -36,7 +36,7 @@ typedef struct glmq_common {
     { "quiet", 'q', NULL, glmq_take_flag, offsetof(type, common.quiet), NULL,                  \
       "only results and errors" },                                                             \
     { "verbose", 'v', NULL, glmq_take_more, offsetof(type, common.verbose), NULL,              \
-      "say more" },                                                                 \
+      "say more" },                                                                            \
     { "vq-codebooks", 0, "DIR", glmq_take_later, 0, NULL, NULL },                              \
     { "list-formats", 0, NULL, glmq_take_formats, 0, NULL, "formats, and their options" },     \
     { "man", 0, NULL, glmq_take_man, 0, NULL, NULL },                                          \

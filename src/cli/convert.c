@@ -143,7 +143,7 @@ typedef struct job {
     glmq_recipe *recipe;
     glmq_plan *plan;
     glmq_run_result result;
-    uint8_t *travel;      /* glmq_travel by tensor of the source; TRAVEL_UNKNOWN           */
+    uint8_t *travel; /* glmq_travel by tensor of the source; TRAVEL_UNKNOWN           */
     glmq_meter meter;
     const volatile int *cancel;
 } job;
@@ -154,8 +154,7 @@ enum { TRAVEL_UNKNOWN = 255 };
 
 static glmq_status open_recipe(job *j, glmq_error *err)
 {
-    if (!j->s->to)
-        return glmq_fail(err, GLMQ_E_ARG, "--to FORMAT is missing; see --list-formats");
+    if (!j->s->to) return glmq_fail(err, GLMQ_E_ARG, "--to FORMAT is missing; see --list-formats");
     GLMQ_TRY(glmq_refuse_later_format("--to", j->s->to, err));
     GLMQ_TRY(glmq_recipe_open(&j->recipe, j->s->to, err));
     for (size_t i = 0; i < j->s->rule_count; i++)
@@ -167,27 +166,47 @@ static glmq_status open_plan(job *j, glmq_error *err)
 {
     const settings *s = j->s;
     const glmq_plan_options opt = {
-        .memory = s->common.memory, .jobs = s->common.jobs, .shard_size = s->shard_size,
-        .transcode = (glmq_transcode_mode)s->transcode, .mtp = (glmq_mtp_mode)s->mtp,
-        .mla = (glmq_mla_mode)s->mla, .deep = s->plan == PLAN_DEEP, .unpermute = s->unpermute,
+        .memory = s->common.memory,
+        .jobs = s->common.jobs,
+        .shard_size = s->shard_size,
+        .transcode = (glmq_transcode_mode)s->transcode,
+        .mtp = (glmq_mtp_mode)s->mtp,
+        .mla = (glmq_mla_mode)s->mla,
+        .deep = s->plan == PLAN_DEEP,
+        .unpermute = s->unpermute,
         .link = s->link,
     };
     return glmq_plan_open(&j->plan, j->source.graph, j->recipe, j->dst, &opt, err);
+}
+
+enum { PROBLEMS_SAID = 10 };
+
+static void say_problem(const glmq_problem *p)
+{
+    char text[1024];
+
+    glmq_escape(text, sizeof text, p->message, strlen(p->message));
+    glmq_say(&program, "%s: %s%s%s", glmq_severity_name(p->severity), p->tensor ? p->tensor : "",
+             p->tensor ? ": " : "", text);
 }
 
 /* Warnings and errors of the source, so that they are not read only in the manifest. */
 static void say_problems(const job *j)
 {
     const glmq_graph *g = j->source.graph;
+    const int all = j->s->common.verbose;
+    size_t said = 0, more = 0;
 
     for (size_t i = 0; i < glmq_graph_problem_count(g) && !j->s->common.quiet; i++) {
         const glmq_problem *p = glmq_graph_problem(g, i);
-        char text[1024];
-        if (p->severity == GLMQ_NOTE && !j->s->common.verbose) continue;
-        glmq_escape(text, sizeof text, p->message, strlen(p->message));
-        glmq_say(&program, "%s: %s%s%s", glmq_severity_name(p->severity), p->tensor ? p->tensor : "",
-                 p->tensor ? ": " : "", text);
+        if (p->severity == GLMQ_NOTE && !all) continue;
+        if (all || said < PROBLEMS_SAID)
+            say_problem(p);
+        else
+            more++;
+        said++;
     }
+    if (more) glmq_say(&program, "and %zu more: see glmq-inspect --check", more);
 }
 
 static glmq_status print_plan(const job *j, glmq_error *err)
@@ -230,8 +249,12 @@ static glmq_status open_travel(job *j, glmq_error *err)
 static glmq_status run(job *j, glmq_error *err)
 {
     const glmq_run_options opt = {
-        .resume = j->s->resume, .overwrite = j->s->overwrite, .direct = j->s->direct,
-        .progress = on_progress, .user = j, .cancel = j->cancel,
+        .resume = j->s->resume,
+        .overwrite = j->s->overwrite,
+        .direct = j->s->direct,
+        .progress = on_progress,
+        .user = j,
+        .cancel = j->cancel,
     };
 
     GLMQ_TRY(open_travel(j, err));
@@ -247,7 +270,8 @@ static void say_resumable(const job *j, glmq_status st)
     char partial[4096];
 
     if (!st || st == GLMQ_E_EXISTS || !j->plan) return;
-    if (snprintf(partial, sizeof partial, "%s.partial", j->plan->dst) >= (int)sizeof partial) return;
+    if (snprintf(partial, sizeof partial, "%s.partial", j->plan->dst) >= (int)sizeof partial)
+        return;
     if (glmq_out_exists(partial))
         glmq_say(&program, "%s.partial keeps what is done: the same command with --resume goes on",
                  j->dst);
@@ -272,16 +296,18 @@ static void print_summary(const job *j, FILE *out)
 
     fprintf(out, "%s: %" PRIu64 " tensors, %s\n", j->dst, exact_count(r) + inexact,
             glmq_bytes_text(glmq_plan_write_bytes(j->plan)).s);
-    fprintf(out, "  %" PRIu64 " same-bytes, %" PRIu64 " same-codes, %" PRIu64 " near, %" PRIu64
-                 " recode",
+    fprintf(out,
+            "  %" PRIu64 " same-bytes, %" PRIu64 " same-codes, %" PRIu64 " near, %" PRIu64
+            " recode",
             r->tensors[GLMQ_SAME_BYTES], r->tensors[GLMQ_SAME_CODES], r->tensors[GLMQ_NEAR],
             r->tensors[GLMQ_RECODE]);
     if (j->plan->dropped.count) fprintf(out, ", %zu dropped", j->plan->dropped.count);
     if (r->resumed) fprintf(out, " (%" PRIu64 " from an earlier run)", r->resumed);
     fprintf(out, "\n  source %s\n  result %s\n", r->source_digest, r->result_digest);
     if (inexact)
-        fprintf(out, "  %" PRIu64 " of %" PRIu64 " tensors were encoded anew: the manifest says "
-                     "which, why, and by how much\n",
+        fprintf(out,
+                "  %" PRIu64 " of %" PRIu64 " tensors were encoded anew: the manifest says "
+                "which, why, and by how much\n",
                 inexact, exact_count(r) + inexact);
     else
         fputs("  not one weight changed\n", out);
@@ -350,13 +376,16 @@ static glmq_status check_promises(const job *j, const glmq_report *r, glmq_error
                      j->dst, first, broken);
 }
 
-static glmq_status compare_result(job *j, const glmq_graph *result, glmq_report *r,
-                                  glmq_error *err)
+static glmq_status compare_result(job *j, const glmq_graph *result, glmq_report *r, glmq_error *err)
 {
     glmq_report_meter tee = { .report = r, .total = glmq_graph_count(j->source.graph) };
     const glmq_verify_options opt = {
-        .level = GLMQ_VERIFY_VALUES, .jobs = j->s->common.jobs, .memory = j->s->common.memory,
-        .each = glmq_report_meter_add, .user = &tee, .cancel = j->cancel,
+        .level = GLMQ_VERIFY_VALUES,
+        .jobs = j->s->common.jobs,
+        .memory = j->s->common.memory,
+        .each = glmq_report_meter_add,
+        .user = &tee,
+        .cancel = j->cancel,
     };
 
     glmq_meter_begin(&tee.meter, j->s->common.progress, j->s->common.quiet, "verifying");
@@ -389,8 +418,9 @@ static glmq_status verify_result(job *j, glmq_report *r, glmq_error *err)
     const settings *s = j->s;
     glmq_checkpoint result = { 0 };
 
-    *r = (glmq_report){ .level = GLMQ_VERIFY_VALUES, .source = j->src, .result = j->dst,
-                        .max_rmse_allowed = -1 };
+    *r = (glmq_report){
+        .level = GLMQ_VERIFY_VALUES, .source = j->src, .result = j->dst, .max_rmse_allowed = -1
+    };
     GLMQ_TRY(glmq_checkpoint_open(&result, j->plan->dst, NULL, 1, err));
     glmq_status st = compare_result(j, result.graph, r, err);
     if (!st && !s->common.json && !s->common.quiet &&
@@ -421,8 +451,8 @@ static glmq_status prepare(job *j, glmq_error *err)
 {
     GLMQ_TRY(check_settings(j->s, err));
     GLMQ_TRY(open_recipe(j, err));
-    GLMQ_TRY(glmq_checkpoint_open(&j->source, j->src, j->s->common.from, j->s->allow_incomplete,
-                                  err));
+    GLMQ_TRY(
+        glmq_checkpoint_open(&j->source, j->src, j->s->common.from, j->s->allow_incomplete, err));
     say_problems(j);
     GLMQ_TRY(open_plan(j, err));
     return j->s->write_recipe ? glmq_plan_save_recipe(j->plan, j->s->write_recipe, err) : GLMQ_OK;
@@ -462,8 +492,9 @@ int main(int argc, char **argv)
 
     glmq_status st = glmq_args_parse(&args, argc, argv);
     if (!st && !args.finished) {
-        job j = { .s = &s, .src = args.operand[0], .dst = args.operand[1],
-                  .cancel = glmq_catch_signals() };
+        job j = {
+            .s = &s, .src = args.operand[0], .dst = args.operand[1], .cancel = glmq_catch_signals()
+        };
         st = convert(&j, &err);
         glmq_plan_close(j.plan);
         glmq_recipe_close(j.recipe);

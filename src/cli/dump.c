@@ -17,10 +17,14 @@
 #include <string.h>
 
 static const char *const slot_names[GLMQ_SLOTS] = {
-    [GLMQ_SLOT_CODES] = "codes",   [GLMQ_SLOT_SCALES] = "scales",
-    [GLMQ_SLOT_ZEROS] = "zeros",   [GLMQ_SLOT_PERM] = "perm",
-    [GLMQ_SLOT_SHAPE] = "shape",   [GLMQ_SLOT_GLOBAL] = "global",
-    [GLMQ_SLOT_INPUT_SCALE] = "input_scale", [GLMQ_SLOT_BOOK] = "book",
+    [GLMQ_SLOT_CODES] = "codes",
+    [GLMQ_SLOT_SCALES] = "scales",
+    [GLMQ_SLOT_ZEROS] = "zeros",
+    [GLMQ_SLOT_PERM] = "perm",
+    [GLMQ_SLOT_SHAPE] = "shape",
+    [GLMQ_SLOT_GLOBAL] = "global",
+    [GLMQ_SLOT_INPUT_SCALE] = "input_scale",
+    [GLMQ_SLOT_BOOK] = "book",
 };
 
 /* A file on its way. */
@@ -112,12 +116,14 @@ static glmq_status copy_span(const glmq_graph *g, const glmq_span *span, glmq_ou
                              glmq_error *err)
 {
     uint8_t *chunk = glmq_alloc(COPY_CHUNK);
-    glmq_status st = chunk ? GLMQ_OK : glmq_fail(err, GLMQ_E_NOMEM, "a buffer of %d bytes", COPY_CHUNK);
+    glmq_status st =
+        chunk ? GLMQ_OK : glmq_fail(err, GLMQ_E_NOMEM, "a buffer of %d bytes", COPY_CHUNK);
 
     for (uint64_t off = 0; off < span->bytes && !st; off += COPY_CHUNK) {
         const uint64_t left = span->bytes - off;
         const size_t len = left < COPY_CHUNK ? (size_t)left : (size_t)COPY_CHUNK;
-        st = glmq_source_read(glmq_graph_source(g), span->file, span->offset + off, chunk, len, err);
+        st =
+            glmq_source_read(glmq_graph_source(g), span->file, span->offset + off, chunk, len, err);
         if (!st) st = glmq_out_write(out, off, chunk, len, err);
     }
     glmq_free(chunk);

@@ -39,7 +39,8 @@ static const glmq_option options[] = {
     { "config", 0, NULL, glmq_take_flag, FIELD(config), NULL,
       "the config, with what each value means to glmq" },
     { "metadata", 0, NULL, glmq_take_flag, FIELD(metadata), NULL, "metadata of the containers" },
-    { "check", 0, "[]", take_check, FIELD(check), NULL, "validate everything (status 5 on errors)" },
+    { "check", 0, "[]", take_check, FIELD(check), NULL,
+      "validate everything (status 5 on errors)" },
     { "digest", 0, "[GLOB]", glmq_take_glob, FIELD(digest), NULL,
       "XXH3-128 of decoded values, by tensor and for the model" },
     { "diff", 0, "OTHER", glmq_take_text, FIELD(diff), NULL,
@@ -84,8 +85,12 @@ static void on_thing(void *user, size_t done, size_t total)
 static glmq_digest_options read_options(const settings *s, glmq_meter *m)
 {
     return (glmq_digest_options){
-        .glob = s->digest, .jobs = s->common.jobs, .memory = s->common.memory,
-        .cancel = glmq_catch_signals(), .each = on_thing, .user = m,
+        .glob = s->digest,
+        .jobs = s->common.jobs,
+        .memory = s->common.memory,
+        .cancel = glmq_catch_signals(),
+        .each = on_thing,
+        .user = m,
     };
 }
 
@@ -126,13 +131,18 @@ static glmq_status take_diff(glmq_inspection *in, const settings *s, glmq_checkp
 {
     glmq_report_meter tee = { .report = &in->diff, .total = glmq_graph_count(in->graph) };
     const glmq_verify_options opt = {
-        .level = GLMQ_VERIFY_VALUES, .jobs = s->common.jobs, .memory = s->common.memory,
-        .each = glmq_report_meter_add, .user = &tee, .cancel = glmq_catch_signals(),
+        .level = GLMQ_VERIFY_VALUES,
+        .jobs = s->common.jobs,
+        .memory = s->common.memory,
+        .each = glmq_report_meter_add,
+        .user = &tee,
+        .cancel = glmq_catch_signals(),
     };
 
     if (!s->diff) return GLMQ_OK;
-    in->diff = (glmq_report){ .level = GLMQ_VERIFY_VALUES, .source = in->path, .result = s->diff,
-                              .max_rmse_allowed = -1 };
+    in->diff = (glmq_report){
+        .level = GLMQ_VERIFY_VALUES, .source = in->path, .result = s->diff, .max_rmse_allowed = -1
+    };
     GLMQ_TRY(glmq_checkpoint_open(other, s->diff, NULL, 1, err));
     glmq_meter_begin(&tee.meter, s->common.progress, s->common.quiet, "comparing");
     const glmq_status st = glmq_verify(in->graph, other->graph, &opt, &in->diff.total, err);

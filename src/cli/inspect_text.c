@@ -57,16 +57,19 @@ static void print_summary_problems(const glmq_inspection *in, FILE *out)
     if (shown < count) fprintf(out, "  and %zu more: see --check or -v\n", count - shown);
 }
 
-static void print_check(const glmq_inspection *in, FILE *out)
+static int print_check(const glmq_inspection *in, FILE *out, glmq_error *err)
 {
     uint64_t by[3] = { 0 };
 
+    (void)err;
     for (size_t i = 0; i < in->check.count; i++) {
         by[in->check.at[i].severity]++;
         print_problem(&in->check.at[i], glmq_may_paint(out), out);
     }
-    fprintf(out, "%zu tensors checked: %" PRIu64 " errors, %" PRIu64 " warnings, %" PRIu64 " notes\n",
+    fprintf(out,
+            "%zu tensors checked: %" PRIu64 " errors, %" PRIu64 " warnings, %" PRIu64 " notes\n",
             glmq_graph_count(in->graph), by[GLMQ_ERROR], by[GLMQ_WARNING], by[GLMQ_NOTE]);
+    return 0;
 }
 
 /* ---- the screen ---- */
@@ -132,7 +135,8 @@ static void print_size(const glmq_inspection *in, FILE *out)
 
 static int print_rows(const glmq_facts *f, FILE *out)
 {
-    static const char *const heads[] = { "role", "encoding", "tensors", "parameters", "bits", "bytes" };
+    static const char *const heads[] = { "role",       "encoding", "tensors",
+                                         "parameters", "bits",     "bytes" };
     glmq_table t = { .align = "llrrrr" };
 
     fputc('\n', out);
@@ -179,19 +183,20 @@ static void tensor_cells(glmq_table *table, const glmq_inspection *in, size_t i)
     glmq_cell(table, "%s", glmq_role_name(t->role));
     shape_cell(table, t);
     glmq_cell_text(table, encoding);
-    glmq_cell(table, "%.3f",
-              glmq_bits_per_weight(glmq_tensor_bytes(t), glmq_tensor_parameters(t)));
+    glmq_cell(table, "%.3f", glmq_bits_per_weight(glmq_tensor_bytes(t), glmq_tensor_parameters(t)));
     glmq_cell(table, "%" PRIu64, glmq_tensor_bytes(t));
     glmq_cell_text(table, glmq_tensor_shard(in->graph, t));
     if (in->tensor_digests)
         glmq_cell(table, "%s", in->tensor_digests[i][0] ? in->tensor_digests[i] : "-");
 }
 
-static int print_tensors(const glmq_inspection *in, FILE *out)
+static int print_tensors(const glmq_inspection *in, FILE *out, glmq_error *err)
 {
-    static const char *const heads[] = { "tensor", "role", "shape", "encoding", "bits", "bytes", "file" };
+    static const char *const heads[] = { "tensor", "role",  "shape", "encoding",
+                                         "bits",   "bytes", "file" };
     glmq_table table = { .align = in->tensor_digests ? "llllrrll" : "llllrrl" };
 
+    (void)err;
     for (size_t i = 0; i < GLMQ_COUNT(heads); i++) glmq_cell(&table, "%s", heads[i]);
     if (in->tensor_digests) glmq_cell(&table, "digest");
     for (size_t i = 0; i < glmq_graph_count(in->graph); i++) {
@@ -201,12 +206,13 @@ static int print_tensors(const glmq_inspection *in, FILE *out)
     return glmq_table_print(&table, 0, out);
 }
 
-static int print_shards(const glmq_inspection *in, FILE *out)
+static int print_shards(const glmq_inspection *in, FILE *out, glmq_error *err)
 {
     const glmq_catalog *cat = in->graph->catalog;
     const glmq_source *src = glmq_graph_source(in->graph);
     glmq_table table = { .align = in->shard_digests ? "lrrl" : "lrr" };
 
+    (void)err;
     glmq_cell(&table, "file");
     glmq_cell(&table, "bytes");
     glmq_cell(&table, "tensors");
@@ -267,8 +273,9 @@ static int print_metadata(const glmq_inspection *in, FILE *out, glmq_error *err)
 }
 
 /* Lines that hash to the model's digest when they are sorted, then that digest. */
-static int print_digests(const glmq_inspection *in, FILE *out)
+static int print_digests(const glmq_inspection *in, FILE *out, glmq_error *err)
 {
+    (void)err;
     for (size_t i = 0; i < glmq_graph_count(in->graph); i++) {
         if (!in->tensor_digests[i][0]) continue;
         glmq_print_text(glmq_graph_tensor(in->graph, i)->name, out);
@@ -278,33 +285,43 @@ static int print_digests(const glmq_inspection *in, FILE *out)
     return 0;
 }
 
-static void blank_line(int *sections, FILE *out)
+static int print_diff(const glmq_inspection *in, FILE *out, glmq_error *err)
 {
-    if ((*sections)++) fputc('\n', out);
+    (void)err;
+    return glmq_report_text(&in->diff, in->verbose, out);
 }
 
-static int print_sections(const glmq_inspection *in, FILE *out, int *sections, glmq_error *err)
+/* The sections asked for, a blank line between them. */
+static int print_sections(const glmq_inspection *in, FILE *out, int *printed, glmq_error *err)
 {
+    const struct {
+        int asked;
+        int (*print)(const glmq_inspection *in, FILE *out, glmq_error *err);
+    } sections[] = {
+        { in->shards, print_shards },
+        { in->config, print_config },
+        { in->metadata, print_metadata },
+        { in->tensors != NULL, print_tensors },
+        { in->tensor_digests && !in->tensors, print_digests },
+        { in->checked, print_check },
+        { in->diffed, print_diff },
+    };
     int failed = 0;
 
-    if (in->shards) blank_line(sections, out), failed |= print_shards(in, out);
-    if (in->config) blank_line(sections, out), failed |= print_config(in, out, err);
-    if (in->metadata) blank_line(sections, out), failed |= print_metadata(in, out, err);
-    if (in->tensors) blank_line(sections, out), failed |= print_tensors(in, out);
-    if (in->tensor_digests && !in->tensors)
-        blank_line(sections, out), failed |= print_digests(in, out);
-    if (in->checked) blank_line(sections, out), print_check(in, out);
-    if (in->diffed)
-        blank_line(sections, out), failed |= glmq_report_text(&in->diff, in->verbose, out);
+    for (size_t i = 0; i < GLMQ_COUNT(sections) && !failed; i++) {
+        if (!sections[i].asked) continue;
+        if ((*printed)++) fputc('\n', out);
+        failed = sections[i].print(in, out, err);
+    }
     return failed;
 }
 
 glmq_status glmq_inspection_text(const glmq_inspection *in, FILE *out, glmq_error *err)
 {
-    int sections = 0;
-    int failed = print_sections(in, out, &sections, err);
+    int printed = 0;
+    int failed = print_sections(in, out, &printed, err);
 
-    if (!sections) failed = print_summary(in, out);
+    if (!printed) failed = print_summary(in, out);
     if (failed) return glmq_fail(err, GLMQ_E_NOMEM, "printing what was found");
     return ferror(out) ? glmq_fail(err, GLMQ_E_IO, "writing failed") : GLMQ_OK;
 }

@@ -62,7 +62,8 @@ static const struct meaning {
     { "index_topk", "attention.indexer.top_k", "tokens that the sparse attention keeps" },
     { "index_n_heads", "attention.indexer.head_count", "heads of the indexer" },
     { "index_head_dim", "attention.indexer.key_length", "width of an indexer head" },
-    { "indexer_types", "attention.indexer.types", "full or shared, per layer: which have an indexer" },
+    { "indexer_types", "attention.indexer.types",
+      "full or shared, per layer: which have an indexer" },
     { "index_topk_freq", NULL, "every how many layers an indexer is full" },
     { "index_skip_topk_offset", NULL, "full indexers at the start" },
     { "tie_word_embeddings", NULL, "the output table is the embedding" },
@@ -96,8 +97,10 @@ static void squeeze(glmq_text *t, const char *s, size_t len)
         if (space && t->len && !strchr("[{", t->data[t->len - 1]) && !strchr("]}", s[i]))
             glmq_text_add(t, " ");
         space = 0;
-        if (in_string && s[i] == '\\' && i + 1 < len) glmq_text_add_n(t, &s[i++], 1);
-        else if (s[i] == '"') in_string = !in_string;
+        if (in_string && s[i] == '\\' && i + 1 < len)
+            glmq_text_add_n(t, &s[i++], 1);
+        else if (s[i] == '"')
+            in_string = !in_string;
         glmq_text_add_n(t, &s[i], 1);
     }
 }
@@ -115,7 +118,9 @@ static glmq_status each_config_key(const glmq_catalog *cat,
         if (!glmq_json_find(cat->config_text, cat->config_len, item->string, &at)) continue;
         squeeze(&value, cat->config_text + at.value_begin, at.value_end - at.value_begin);
         const int failed = value.failed;
-        const glmq_setting s = { .key = item->string, .value = value.data, .file = "config.json",
+        const glmq_setting s = { .key = item->string,
+                                 .value = value.data,
+                                 .file = "config.json",
                                  .meaning = meaning_of(item->string, strlen(item->string), 0) };
         if (!failed) each(user, &s);
         glmq_text_free(&value);
@@ -209,7 +214,9 @@ static glmq_status tell_value(const glmq_gguf_value *v, const char *meaning,
     value_text(&text, v);
     glmq_text_add_n(&key, v->key, v->key_len);
     const int failed = text.failed || key.failed;
-    const glmq_setting s = { .key = key.data ? key.data : "", .type = type, .meaning = meaning,
+    const glmq_setting s = { .key = key.data ? key.data : "",
+                             .type = type,
+                             .meaning = meaning,
                              .value = text.data ? text.data : "" };
     if (!failed) each(user, &s);
     glmq_text_free(&text);
@@ -217,9 +224,8 @@ static glmq_status tell_value(const glmq_gguf_value *v, const char *meaning,
     return failed ? glmq_fail(err, GLMQ_E_NOMEM, "a metadata key") : GLMQ_OK;
 }
 
-glmq_status glmq_each_setting(const glmq_graph *g,
-                              void (*each)(void *user, const glmq_setting *s), void *user,
-                              glmq_error *err)
+glmq_status glmq_each_setting(const glmq_graph *g, void (*each)(void *user, const glmq_setting *s),
+                              void *user, glmq_error *err)
 {
     const glmq_catalog *cat = g->catalog;
     const char *architecture;
@@ -231,21 +237,22 @@ glmq_status glmq_each_setting(const glmq_graph *g,
         const glmq_gguf_value *v = &cat->gguf->values[i];
         if (v->key_len <= len || memcmp(v->key, architecture, len) != 0 || v->key[len] != '.')
             continue;
-        GLMQ_TRY(tell_value(v, meaning_of(v->key + len + 1, v->key_len - len - 1, 1), each, user, err));
+        GLMQ_TRY(
+            tell_value(v, meaning_of(v->key + len + 1, v->key_len - len - 1, 1), each, user, err));
     }
     return GLMQ_OK;
 }
 
-glmq_status glmq_each_metadata(const glmq_graph *g,
-                               void (*each)(void *user, const glmq_setting *s), void *user,
-                               glmq_error *err)
+glmq_status glmq_each_metadata(const glmq_graph *g, void (*each)(void *user, const glmq_setting *s),
+                               void *user, glmq_error *err)
 {
     const glmq_catalog *cat = g->catalog;
 
     for (size_t i = 0; cat->gguf && i < cat->gguf->count; i++)
         GLMQ_TRY(tell_value(&cat->gguf->values[i], NULL, each, user, err));
     for (size_t i = 0; !cat->gguf && i < cat->meta_count; i++) {
-        const glmq_setting s = { .key = cat->meta[i].key, .value = cat->meta[i].value,
+        const glmq_setting s = { .key = cat->meta[i].key,
+                                 .value = cat->meta[i].value,
                                  .file = glmq_source_name(cat->source, cat->meta[i].file) };
         each(user, &s);
     }

@@ -27,7 +27,7 @@ typedef struct plan_row {
     glmq_role role;
     char from[ENC_TEXT], to[ENC_TEXT];
     glmq_travel travel;
-    const char *reason;     /* interned by the plan, or NULL */
+    const char *reason; /* interned by the plan, or NULL */
     uint64_t tensors, bytes;
 } plan_row;
 
@@ -41,7 +41,10 @@ static const glmq_tensor *tensor_of(const glmq_plan *p, const glmq_item *it)
 static plan_row row_of(const glmq_plan *p, const glmq_item *it)
 {
     const glmq_tensor *t = tensor_of(p, it);
-    plan_row row = { .role = t->role, .travel = it->travel, .reason = it->reason, .tensors = 1,
+    plan_row row = { .role = t->role,
+                     .travel = it->travel,
+                     .reason = it->reason,
+                     .tensors = 1,
                      .bytes = it->bytes };
 
     glmq_parts_text(t->part, t->parts, row.from, sizeof row.from);
@@ -171,7 +174,8 @@ static void print_costs(const glmq_plan *p, FILE *out)
 {
     const double s = glmq_plan_estimate(p);
 
-    fprintf(out, "\nreads %" PRIu64 " bytes, writes %" PRIu64 " bytes, needs at most %s of memory\n",
+    fprintf(out,
+            "\nreads %" PRIu64 " bytes, writes %" PRIu64 " bytes, needs at most %s of memory\n",
             p->read_bytes, p->write_bytes, glmq_bytes_text(p->peak_bytes).s);
     if (s < 90)
         fprintf(out, "about %.1f s on this machine\n", s);
@@ -187,7 +191,8 @@ static glmq_status printed(int failed, FILE *out, glmq_error *err)
 
 glmq_status glmq_plan_print(const glmq_plan *p, int all, FILE *out, glmq_error *err)
 {
-    const int failed = print_tensors(p, all, out) || print_files(p, out) || print_losses(p, all, out);
+    const int failed =
+        print_tensors(p, all, out) || print_files(p, out) || print_losses(p, all, out);
 
     if (!failed) print_costs(p, out);
     return printed(failed, out, err);
@@ -263,7 +268,9 @@ glmq_status glmq_plan_print_json(const glmq_plan *p, FILE *out, glmq_error *err)
 /* ---- a recipe ---- */
 
 /* Codecs whose encodings have a word of their own on the command line. */
-static const struct { const char *codec, *word, *bits; } spellings[] = {
+static const struct {
+    const char *codec, *word, *bits;
+} spellings[] = {
     { "gptq", "gptq", "bits=" },
     { "ctpack", "compressed-tensors", "int" },
 };
@@ -285,7 +292,8 @@ static int spell(const glmq_encoding *enc, char *text, size_t cap)
                      enc->zero_kind == GLMQ_ZERO_MID ? "sym" : "asym",
                      glmq_dtype_name((glmq_dtype)enc->scale_dtype),
                      i == 0 ? enc->variant == GPTQ_V1 ? ",v1" : ",v2" : "");
-    return enc->codec && enc->act_order != GLMQ_ACT_ORDER && glmq_encoding_parse(text, &parsed, NULL) == GLMQ_OK;
+    return enc->codec && enc->act_order != GLMQ_ACT_ORDER &&
+           glmq_encoding_parse(text, &parsed, NULL) == GLMQ_OK;
 }
 
 /* What a rule must say to get this item's encoding again: the encoding, or "same" where it

@@ -108,8 +108,7 @@ void glmq_meter_end(glmq_meter *m, const glmq_error *err)
 {
     if (m->open) fputs("\r\x1b[K", stderr);
     m->open = 0;
-    if (err && err->status && m->mode == PROGRESS_JSON)
-        tell(m, "error", NULL, NULL, err->msg);
+    if (err && err->status && m->mode == PROGRESS_JSON) tell(m, "error", NULL, NULL, err->msg);
     fflush(stderr);
 }
 

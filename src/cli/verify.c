@@ -10,8 +10,8 @@
 
 typedef struct settings {
     glmq_common common;
-    int level;          /* glmq_verify_level */
-    double max_rmse;    /* negative: none    */
+    int level;       /* glmq_verify_level */
+    double max_rmse; /* negative: none    */
     const char *only, *html;
 } settings;
 
@@ -74,8 +74,12 @@ static glmq_status compare(const glmq_graph *a, const glmq_graph *b, const setti
 {
     glmq_report_meter tee = { .report = report };
     const glmq_verify_options opt = {
-        .level = (glmq_verify_level)s->level, .jobs = s->common.jobs, .memory = s->common.memory,
-        .glob = s->only, .each = glmq_report_meter_add, .user = &tee,
+        .level = (glmq_verify_level)s->level,
+        .jobs = s->common.jobs,
+        .memory = s->common.memory,
+        .glob = s->only,
+        .each = glmq_report_meter_add,
+        .user = &tee,
         .cancel = glmq_catch_signals(),
     };
 
@@ -90,16 +94,33 @@ static glmq_status compare(const glmq_graph *a, const glmq_graph *b, const setti
     return GLMQ_OK;
 }
 
+/* What both sides lack cannot differ: so an incomplete side is named. */
+static void say_incomplete(const glmq_graph *g, const char *path, const settings *s)
+{
+    size_t errors = 0;
+
+    for (size_t i = 0; i < glmq_graph_problem_count(g); i++)
+        errors += glmq_graph_problem(g, i)->severity == GLMQ_ERROR ? 1 : 0;
+    if (errors && !s->common.quiet)
+        glmq_say(&program, "%s: %zu problems, see glmq-inspect --check", path, errors);
+}
+
 static glmq_status verify(const glmq_args *args, const settings *s, glmq_error *err)
 {
-    glmq_report report = { .level = (glmq_verify_level)s->level, .source = args->operand[0],
-                           .result = args->operand[1], .max_rmse_allowed = s->max_rmse };
+    glmq_report report = { .level = (glmq_verify_level)s->level,
+                           .source = args->operand[0],
+                           .result = args->operand[1],
+                           .max_rmse_allowed = s->max_rmse };
     glmq_checkpoint a = { 0 }, b = { 0 };
 
     if (s->html && glmq_out_exists(s->html))
         return glmq_fail(err, GLMQ_E_EXISTS, "%s: exists", s->html);
     glmq_status st = glmq_checkpoint_open(&a, args->operand[0], s->common.from, 1, err);
     if (!st) st = glmq_checkpoint_open(&b, args->operand[1], NULL, 1, err);
+    if (!st) {
+        say_incomplete(a.graph, args->operand[0], s);
+        say_incomplete(b.graph, args->operand[1], s);
+    }
     if (!st) st = compare(a.graph, b.graph, s, &report, err);
     if (!st) st = print_report(&report, s, err);
     if (!st && !glmq_report_passes(&report)) {

@@ -35,7 +35,7 @@ typedef struct run {
     const glmq_digest_options *opt;
     checker *checkers;
     int workers;
-    found **found;              /* by tensor */
+    found **found; /* by tensor */
 } run;
 
 /* ---- the list ---- */
@@ -57,7 +57,10 @@ glmq_status glmq_check_add(glmq_check *c, glmq_severity severity, const char *co
         c->capacity = capacity;
     }
     const glmq_problem p = {
-        .severity = severity, .code = code, .tensor = tensor, .file = file,
+        .severity = severity,
+        .code = code,
+        .tensor = tensor,
+        .file = file,
         .message = glmq_arena_strdup(&c->arena, message),
     };
     if (!p.message) return GLMQ_E_NOMEM;
@@ -139,7 +142,8 @@ static void look_at_tile(scales *s, const glmq_codes *k, uint64_t row, uint64_t 
     for (uint64_t r = 0; r < rows; r++) {
         for (uint32_t g = 0; g < k->groups; g++) {
             const uint64_t i = r * k->groups + g;
-            const int unfinite = !isfinite(k->scale[i]) || (k->has_offset && !isfinite(k->offset[i]));
+            const int unfinite =
+                !isfinite(k->scale[i]) || (k->has_offset && !isfinite(k->offset[i]));
             const int idle = !unfinite && k->scale[i] == 0 && !k->has_offset &&
                              k->kind == GLMQ_CODES_INT && has_codes(k, r, g, cols);
             s->unfinite += unfinite ? 1 : 0;
@@ -182,8 +186,10 @@ static glmq_status look_at_codes(checker *c, const glmq_part *part, scales *s, f
     const size_t floats = (size_t)(tile * groups) * sizeof(float);
     uint8_t *at = scratch(c, 3 * floats + (size_t)(tile * part->cols));
     if (!at) return glmq_fail(err, GLMQ_E_NOMEM, "codes of %" PRIu64 " rows", tile);
-    glmq_codes k = { .scale = (float *)(void *)at, .offset = (float *)(void *)(at + floats),
-                     .zero = (int16_t *)(void *)(at + 2 * floats), .q = at + 3 * floats };
+    glmq_codes k = { .scale = (float *)(void *)at,
+                     .offset = (float *)(void *)(at + floats),
+                     .zero = (int16_t *)(void *)(at + 2 * floats),
+                     .q = at + 3 * floats };
     for (uint64_t row = 0; row < part->rows; row += tile) {
         const uint64_t rows = tile < part->rows - row ? tile : part->rows - row;
         const glmq_tile t = { .row = row, .rows = rows, .cols = part->cols, .of_rows = part->rows };
@@ -270,7 +276,8 @@ static glmq_status look_at_stored_scales(checker *c, const glmq_graph *g, const 
     if (!scan.unfinite) return GLMQ_OK;
     *usable = 0;
     return find(list, err, GLMQ_ERROR, "scale-not-finite",
-                "%" PRIu64 " of %" PRIu64 " scales are NaN or infinite; the first is number %" PRIu64,
+                "%" PRIu64 " of %" PRIu64
+                " scales are NaN or infinite; the first is number %" PRIu64,
                 scan.unfinite, scan.count, scan.first);
 }
 
@@ -285,12 +292,13 @@ static glmq_status look_at_carried(checker *c, const glmq_graph *g, const glmq_s
     if (!scan.unfinite && !scan.unpositive) return GLMQ_OK;
     return find(list, err, GLMQ_ERROR, "scale-not-positive",
                 "%" PRIu64 " of %" PRIu64 " values of its %s are not finite and positive",
-                scan.unfinite > scan.unpositive ? scan.unfinite : scan.unpositive, scan.count, what);
+                scan.unfinite > scan.unpositive ? scan.unfinite : scan.unpositive, scan.count,
+                what);
 }
 
 /* What opening and reading the codes finds, as problems of the tensor. */
-static glmq_status look_at_part(checker *c, const glmq_graph *g, const glmq_part *part, found **list,
-                                glmq_error *err)
+static glmq_status look_at_part(checker *c, const glmq_graph *g, const glmq_part *part,
+                                found **list, glmq_error *err)
 {
     scales s = { 0 };
 
@@ -336,8 +344,8 @@ static glmq_status check_router_bias(const glmq_tensor *t, float *w, size_t n, f
                     "the routing bias is stored as %s, expected F32: its low bits are lost",
                     glmq_dtype_name(dtype));
     for (size_t i = 0; i < n; i++)
-        rounded += f32_from_bf16(bf16_from_f32(w[i])) == w[i] ||
-                   f32_from_f16(f16_from_f32(w[i])) == w[i];
+        rounded +=
+            f32_from_bf16(bf16_from_f32(w[i])) == w[i] || f32_from_f16(f16_from_f32(w[i])) == w[i];
     qsort(w, n, sizeof *w, by_value);
     for (size_t i = 1; i < n; i++) distinct += w[i] != w[i - 1];
     if (rounded < n || n < 2 || distinct == 1) return GLMQ_OK;
@@ -363,11 +371,11 @@ static glmq_status look_at_vector(const glmq_tensor *t, float *w, size_t n, foun
         unpositive += w[i] > 0 ? 0 : 1;
     }
     if (unfinite)
-        return find(list, err, GLMQ_ERROR, "value-not-finite", "%zu of %zu values are NaN or infinite",
-                    unfinite, n);
+        return find(list, err, GLMQ_ERROR, "value-not-finite",
+                    "%zu of %zu values are NaN or infinite", unfinite, n);
     if (scale && unpositive)
-        return find(list, err, GLMQ_ERROR, "scale-not-positive", "%zu of %zu values are not positive",
-                    unpositive, n);
+        return find(list, err, GLMQ_ERROR, "scale-not-positive",
+                    "%zu of %zu values are not positive", unpositive, n);
     if (t->role == GLMQ_ROLE_ROUTER_BIAS) return check_router_bias(t, w, n, list, err);
     return GLMQ_OK;
 }
@@ -400,8 +408,7 @@ static glmq_status check_tensor(void *user, int worker, size_t i, glmq_error *er
     const glmq_tensor *t = glmq_graph_tensor(r->graph, i);
     found **list = &r->found[i];
 
-    for (int p = 0; p < t->parts; p++)
-        GLMQ_TRY(check_part(c, r->graph, &t->part[p], list, err));
+    for (int p = 0; p < t->parts; p++) GLMQ_TRY(check_part(c, r->graph, &t->part[p], list, err));
     if (t->role == GLMQ_ROLE_ROUTER && !glmq_encoding_is_plain(&t->part[0].enc))
         GLMQ_TRY(find(list, err, GLMQ_WARNING, "router-quantized",
                       "the router is quantized, which costs more than any other tensor"));
@@ -495,8 +502,13 @@ glmq_status glmq_check_run(glmq_check *c, const glmq_graph *g, const glmq_digest
     if (!st) st = open_run(&r, err);
     if (!st) {
         const glmq_ordered job = {
-            .count = glmq_graph_count(g), .workers = r.workers, .memory = opt->memory,
-            .peak = tensor_peak, .work = check_tensor, .done = take_found, .user = &r,
+            .count = glmq_graph_count(g),
+            .workers = r.workers,
+            .memory = opt->memory,
+            .peak = tensor_peak,
+            .work = check_tensor,
+            .done = take_found,
+            .user = &r,
             .cancel = opt->cancel,
         };
         st = glmq_ordered_run(&job, err);

@@ -17,21 +17,25 @@
 #include <string.h>
 
 /* Where ecosystems keep the list. */
-static const char *const list_keys[] = {
-    "ignore", "modules_to_not_convert", "ignored_layers", "exclude_modules"
-};
+static const char *const list_keys[] = { "ignore", "modules_to_not_convert", "ignored_layers",
+                                         "exclude_modules" };
 
 /* Modules that engines make by joining stored ones. */
-static const struct { const char *fused, *stored; } joined[] = {
-    { "qkv_proj", "q_proj" },          { "qkv_proj", "k_proj" },
-    { "qkv_proj", "v_proj" },          { "gate_up_proj", "gate_proj" },
-    { "gate_up_proj", "up_proj" },     { "fused_qkv_a_proj", "q_a_proj" },
+static const struct {
+    const char *fused, *stored;
+} joined[] = {
+    { "qkv_proj", "q_proj" },
+    { "qkv_proj", "k_proj" },
+    { "qkv_proj", "v_proj" },
+    { "gate_up_proj", "gate_proj" },
+    { "gate_up_proj", "up_proj" },
+    { "fused_qkv_a_proj", "q_a_proj" },
     { "fused_qkv_a_proj", "kv_a_proj_with_mqa" },
 };
 
 typedef struct module {
-    const char *name;         /* without ".weight" */
-    int plain;                /* not quantized, though it is a linear layer to engines      */
+    const char *name; /* without ".weight" */
+    int plain;        /* not quantized, though it is a linear layer to engines      */
     int covered;
 } module;
 
@@ -41,7 +45,7 @@ typedef struct lists {
     const char *file;
     module *modules;
     size_t count;
-    glmq_strmap paths;        /* modules and their parents -> 1 + module, or 0 for parents  */
+    glmq_strmap paths; /* modules and their parents -> 1 + module, or 0 for parents  */
 } lists;
 
 static int is_matrix(const glmq_tensor *t)

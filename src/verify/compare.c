@@ -25,7 +25,7 @@ typedef struct verify {
     glmq_verify_result *result;
     pair *pairs;
     size_t count, capacity;
-    glmq_compare_row **rows;          /* per pair, between its worker and its turn          */
+    glmq_compare_row **rows; /* per pair, between its worker and its turn          */
     glmq_comparer *comparers;
     int workers;
     glmq_permutations permutations;
@@ -60,10 +60,14 @@ static glmq_status open_comparers(verify *v, glmq_error *err)
     for (int i = 0; i < v->workers; i++) {
         glmq_comparer *c = &v->comparers[i];
         *c = (glmq_comparer){
-            .a = v->a, .b = v->b,
-            .ta = glmq_tensor_fetch_new(), .tb = glmq_tensor_fetch_new(),
-            .pa = glmq_fetch_new(), .pb = glmq_fetch_new(),
-            .ha = glmq_hash_new(), .hb = glmq_hash_new(),
+            .a = v->a,
+            .b = v->b,
+            .ta = glmq_tensor_fetch_new(),
+            .tb = glmq_tensor_fetch_new(),
+            .pa = glmq_fetch_new(),
+            .pb = glmq_fetch_new(),
+            .ha = glmq_hash_new(),
+            .hb = glmq_hash_new(),
             .permutations = &v->permutations,
         };
         if (!c->ta || !c->tb || !c->pa || !c->pb || !c->ha || !c->hb)
@@ -144,8 +148,11 @@ static glmq_status pair_arrays_of(verify *v, const glmq_tensor **of_a, const glm
     for (size_t i = 0; i < a->count; i++) {
         const glmq_array *x = &a->arrays[i];
         const glmq_array *y = glmq_catalog_find(b, x->name, strlen(x->name));
-        const pair p = { .name = x->name, .array_a = x, .array_b = y,
-                         .a = of_a[i], .b = y ? of_b[y - b->arrays] : NULL };
+        const pair p = { .name = x->name,
+                         .array_a = x,
+                         .array_b = y,
+                         .a = of_a[i],
+                         .b = y ? of_b[y - b->arrays] : NULL };
         if (!v->opt->glob || (p.a && glmq_tensor_matches(p.a, v->opt->glob)))
             GLMQ_TRY(add_pair(v, &p, err));
     }
@@ -245,8 +252,7 @@ static glmq_status compare_tensors(verify *v, glmq_comparer *c, const pair *p,
                  a->cols, b->rows, b->cols);
         return GLMQ_OK;
     }
-    if (v->opt->level == GLMQ_VERIFY_CODES)
-        GLMQ_TRY(glmq_compare_codes(c, row, &comparable, err));
+    if (v->opt->level == GLMQ_VERIFY_CODES) GLMQ_TRY(glmq_compare_codes(c, row, &comparable, err));
     if (comparable && row->d.exact) return GLMQ_OK;
 
     GLMQ_TRY(glmq_compare_values(c, row, err)); /* and by how much codes that differ matter */
@@ -360,8 +366,14 @@ static glmq_status run(verify *v, glmq_error *err)
     GLMQ_TRY(open_comparers(v, err));
     GLMQ_TRY(open_lists(v, err));
     const glmq_ordered job = {
-        .count = v->count, .workers = v->workers, .memory = opt->memory,
-        .peak = pair_peak, .work = compare_one, .done = tell, .user = v, .cancel = opt->cancel,
+        .count = v->count,
+        .workers = v->workers,
+        .memory = opt->memory,
+        .peak = pair_peak,
+        .work = compare_one,
+        .done = tell,
+        .user = v,
+        .cancel = opt->cancel,
     };
     GLMQ_TRY(glmq_ordered_run(&job, err));
     sum_digests(v);

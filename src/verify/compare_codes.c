@@ -18,7 +18,7 @@
 typedef struct view {
     glmq_fetch *fetch;
     const glmq_part *part;
-    const glmq_encoding *enc;    /* as the data resolved it                                */
+    const glmq_encoding *enc; /* as the data resolved it                                */
     glmq_codes codes;
     uint32_t groups;
 } view;
@@ -208,7 +208,8 @@ static glmq_status walk(glmq_comparer *c, view *a, view *b, glmq_compare_row *ro
     const uint64_t total = a->part->rows;
     const uint64_t step = common_tile(a, b, glmq_compare_tile_rows(row->d.a, row->d.b));
     const uint64_t tile = step < total ? step : total;
-    uint8_t *scratch = glmq_comparer_scratch(c, (size_t)(view_bytes(a, tile) + view_bytes(b, tile)));
+    uint8_t *scratch =
+        glmq_comparer_scratch(c, (size_t)(view_bytes(a, tile) + view_bytes(b, tile)));
 
     if (!scratch) return glmq_fail(err, GLMQ_E_NOMEM, "%s: two tiles of codes", row->d.name);
     place_view(b, tile, place_view(a, tile, scratch));
@@ -233,8 +234,8 @@ static glmq_status compare_stored(glmq_comparer *c, glmq_compare_row *row, glmq_
     for (int p = 0; p < a->parts && row->d.exact; p++) {
         for (int s = 0; s < GLMQ_SLOTS && row->d.exact; s++) {
             uint64_t at = 0;
-            GLMQ_TRY(glmq_compare_ranges(c, &a->part[p].span[s], &b->part[p].span[s],
-                                         &row->d.exact, &at, err));
+            GLMQ_TRY(glmq_compare_ranges(c, &a->part[p].span[s], &b->part[p].span[s], &row->d.exact,
+                                         &at, err));
             if (!row->d.exact)
                 snprintf(row->note, sizeof row->note, "stored bytes differ from byte %" PRIu64, at);
         }

@@ -124,8 +124,8 @@ static glmq_status open_side(glmq_tensor_fetch *f, const glmq_graph *g, const gl
                              glmq_error *err)
 {
     const glmq_source *src = glmq_graph_source(g);
-    return glmq_within(err, glmq_tensor_fetch_open(f, src, t, err), "%s: %s",
-                       glmq_source_path(src), t->name);
+    return glmq_within(err, glmq_tensor_fetch_open(f, src, t, err), "%s: %s", glmq_source_path(src),
+                       t->name);
 }
 
 glmq_status glmq_compare_values(glmq_comparer *c, glmq_compare_row *row, glmq_error *err)
@@ -140,8 +140,8 @@ glmq_status glmq_compare_values(glmq_comparer *c, glmq_compare_row *row, glmq_er
     GLMQ_TRY(open_side(c->tb, c->b, d->b, err));
     glmq_hash_reset(c->ha);
     glmq_hash_reset(c->hb);
-    st = glmq_within(err, open_rows(&a, err), "%s: %s",
-                     glmq_source_path(glmq_graph_source(c->a)), d->name);
+    st = glmq_within(err, open_rows(&a, err), "%s: %s", glmq_source_path(glmq_graph_source(c->a)),
+                     d->name);
     if (!st) st = walk(c, &a, d->b, &s, err);
     glmq_free(a.whole);
     if (st) return st;
@@ -152,8 +152,7 @@ glmq_status glmq_compare_values(glmq_comparer *c, glmq_compare_row *row, glmq_er
     finish_sums(&s, d);
     d->compared = 1;
     d->exact = glmq_digest_equal(&ha, &hb);
-    if (a.perm)
-        snprintf(row->note, sizeof row->note, "in the order of the manifest's permutation");
+    if (a.perm) snprintf(row->note, sizeof row->note, "in the order of the manifest's permutation");
     return GLMQ_OK;
 }
 

@@ -10,9 +10,9 @@
 typedef struct digests {
     const glmq_graph *graph;
     const glmq_source *source;
-    const uint32_t *list;       /* numbers of tensors or files                            */
+    const uint32_t *list; /* numbers of tensors or files                            */
     size_t count;
-    char (*hex)[33];            /* tensors: by number; files: by place in the list        */
+    char (*hex)[33]; /* tensors: by number; files: by place in the list        */
     const glmq_digest_options *opt;
 } digests;
 

@@ -11,12 +11,12 @@ enum { WORKERS_MAX = 256 };
 typedef struct ordered {
     const glmq_ordered *job;
     pthread_mutex_t lock;
-    pthread_cond_t room;      /* budget was given back, or the run stopped                 */
-    uint8_t *finished;        /* per thing                                                */
-    size_t next, emitted;     /* next to hand out; all before `emitted` are passed on      */
-    int emitting;             /* a thread is inside done()                                 */
+    pthread_cond_t room;  /* budget was given back, or the run stopped                 */
+    uint8_t *finished;    /* per thing                                                */
+    size_t next, emitted; /* next to hand out; all before `emitted` are passed on      */
+    int emitting;         /* a thread is inside done()                                 */
     uint64_t memory, used;
-    size_t failed_at;         /* the first thing that failed; SIZE_MAX: none               */
+    size_t failed_at; /* the first thing that failed; SIZE_MAX: none               */
     glmq_status status;
     glmq_error error;
 } ordered;
@@ -59,13 +59,13 @@ static int take(ordered *o, size_t *i, uint64_t *peak)
     *peak = job->peak ? job->peak(job->user, *i) : 0;
     if (*peak > o->memory) {
         fail_at(o, *i,
-                glmq_fail(&err, GLMQ_E_ARG, "needs %" PRIu64 " bytes of memory, --memory is %" PRIu64,
-                          *peak, o->memory),
+                glmq_fail(&err, GLMQ_E_ARG,
+                          "needs %" PRIu64 " bytes of memory, --memory is %" PRIu64, *peak,
+                          o->memory),
                 &err);
         return 0;
     }
-    while (o->used + *peak > o->memory && o->failed_at > *i)
-        pthread_cond_wait(&o->room, &o->lock);
+    while (o->used + *peak > o->memory && o->failed_at > *i) pthread_cond_wait(&o->room, &o->lock);
     if (o->failed_at < *i) return 0;
     o->used += *peak;
     return 1;

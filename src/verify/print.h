@@ -51,7 +51,7 @@ int glmq_table_print(glmq_table *t, int indent, FILE *out);
 
 typedef struct glmq_short { char s[32]; } glmq_short;
 glmq_short glmq_bytes_text(uint64_t bytes);   /* "1.53 GB"            */
-glmq_short glmq_count_text(uint64_t count);   /* "355.2 B", "12,345"  */
+glmq_short glmq_count_text(uint64_t count);   /* "355 billion"        */
 /* Prints text that came from a file: control characters escaped. */
 void glmq_print_text(const char *s, FILE *out);
 #endif

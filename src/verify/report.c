@@ -85,8 +85,7 @@ void glmq_report_add(void *user, const glmq_difference *d)
     if (d->note) row->d.note = glmq_arena_strdup(&r->arena, d->note);
     if (!row->from || !row->to || (d->note && !row->d.note)) return;
     if (!d->missing && !d->extra) {
-        glmq_report_role *role =
-            role_of(r, t ? t->role : GLMQ_ROLE_OTHER, row->from, row->to);
+        glmq_report_role *role = role_of(r, t ? t->role : GLMQ_ROLE_OTHER, row->from, row->to);
         if (!role) return;
         add_to_role(role, d);
     }
@@ -234,8 +233,9 @@ static void print_total(const glmq_report *r, FILE *out)
 {
     const glmq_verify_result *t = &r->total;
 
-    fprintf(out, "\n%" PRIu64 " %s: %" PRIu64 " exact, %" PRIu64 " differ, %" PRIu64
-                 " missing, %" PRIu64 " extra\n",
+    fprintf(out,
+            "\n%" PRIu64 " %s: %" PRIu64 " exact, %" PRIu64 " differ, %" PRIu64 " missing, %" PRIu64
+            " extra\n",
             t->tensors, r->level == GLMQ_VERIFY_BYTES ? "arrays" : "tensors", t->exact, t->differ,
             t->missing, t->extra);
     if (r->max_rmse_allowed >= 0)

@@ -36,13 +36,16 @@ static void head(const glmq_report *r, FILE *out)
     const glmq_verify_result *t = &r->total;
     const int passes = glmq_report_passes(r);
 
-    fprintf(out, "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>glmq-verify</title>"
-                 "<style>%s</style><h1>glmq-verify</h1><p><code>", style);
+    fprintf(out,
+            "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>glmq-verify</title>"
+            "<style>%s</style><h1>glmq-verify</h1><p><code>",
+            style);
     put(r->source, out);
     fputs("</code> and <code>", out);
     put(r->result, out);
-    fprintf(out, "</code></p><p class=\"%s\">%" PRIu64 " tensors: %" PRIu64 " exact, %" PRIu64
-                 " differ, %" PRIu64 " missing, %" PRIu64 " extra.</p>",
+    fprintf(out,
+            "</code></p><p class=\"%s\">%" PRIu64 " tensors: %" PRIu64 " exact, %" PRIu64
+            " differ, %" PRIu64 " missing, %" PRIu64 " extra.</p>",
             passes ? "ok" : "bad", t->tensors, t->exact, t->differ, t->missing, t->extra);
     if (t->digest_a[0])
         fprintf(out, "<p>source <code>%s</code><br>result <code>%s</code></p>", t->digest_a,
@@ -65,8 +68,9 @@ static void roles(const glmq_report *r, FILE *out)
         put(x->from, out);
         fputs("<td class=l>", out);
         put(x->to, out);
-        fprintf(out, "<td>%" PRIu64 "<td>%" PRIu64 "<td>%.3g<td>%.3g<td>%.6f<td class=l>%.3g"
-                     "<span class=bar style=\"width:%.0fpx\"></span></tr>",
+        fprintf(out,
+                "<td>%" PRIu64 "<td>%" PRIu64 "<td>%.3g<td>%.3g<td>%.6f<td class=l>%.3g"
+                "<span class=bar style=\"width:%.0fpx\"></span></tr>",
                 x->tensors, x->exact, x->max_rmse, x->max_abs, x->min_cosine, x->max_relative,
                 worst > 0 && isfinite(x->max_relative) ? 200 * x->max_relative / worst : 0);
     }

@@ -1,4 +1,7 @@
 /* glmq_verify: numbers worked out by hand, what counts as equal, order, permutations. */
+#include "base/mem.h"
+#include "verify/check.h"
+#include "verify/report.h"
 #include "verify_files.h"
 #include <math.h>
 
@@ -8,7 +11,7 @@ enum { TOLD_MAX = 512 };
 
 typedef struct told {
     glmq_difference d[TOLD_MAX];
-    char name[TOLD_MAX][128], note[TOLD_MAX][256];
+    char name[TOLD_MAX][128], note[TOLD_MAX][256], owner[TOLD_MAX][128]; /* copies: graphs close */
     size_t count;
     glmq_verify_result total;
     glmq_status status;
@@ -21,6 +24,7 @@ static void take(void *user, const glmq_difference *d)
     assert_true(t->count < TOLD_MAX);
     t->d[t->count] = *d;
     snprintf(t->name[t->count], sizeof t->name[0], "%s", d->name);
+    if (d->a) snprintf(t->owner[t->count], sizeof t->owner[0], "%s", d->a->name);
     snprintf(t->note[t->count], sizeof t->note[0], "%s", d->note ? d->note : "");
     t->count++;
 }
@@ -62,7 +66,7 @@ static void sums_up_one_difference(void **state)
     assert_true(t->d[0].relative_rmse == sqrt(1.0 / 30)); /* 1 + 4 + 9 + 16   */
     assert_true(t->d[0].max_abs == 1);
     assert_int_equal(t->d[0].max_index, 3);
-    assert_true(t->d[0].cosine == 34 / sqrt(30.0 * 39));  /* 1 + 4 + 9 + 20   */
+    assert_true(t->d[0].cosine == 34 / sqrt(30.0 * 39)); /* 1 + 4 + 9 + 20   */
     assert_true(t->d[0].snr_db == 10 * log10(30.0));
     assert_int_equal(t->total.differ, 1);
     assert_true(t->total.max_rmse == 0.5);
@@ -101,9 +105,11 @@ static void leaves_what_is_not_finite_out_of_the_sums(void **state)
 
 static void names_what_is_missing_extra_or_of_another_shape(void **state)
 {
-    const matrix a[] = { { "both", 2, 2, one_to_four }, { "only_a", 4, 0, one_to_four },
+    const matrix a[] = { { "both", 2, 2, one_to_four },
+                         { "only_a", 4, 0, one_to_four },
                          { "turned", 1, 4, one_to_four } };
-    const matrix b[] = { { "both", 2, 2, one_to_four }, { "only_b", 4, 0, one_to_four },
+    const matrix b[] = { { "both", 2, 2, one_to_four },
+                         { "only_b", 4, 0, one_to_four },
                          { "turned", 4, 1, one_to_four } };
     (void)state;
     write_loose("a.safetensors", a, 3);
@@ -165,6 +171,38 @@ static void refuses_a_tensor_that_no_budget_holds(void **state)
     assert_non_null(strstr(t->err.msg, "--memory is 16"));
 }
 
+/* Every allocation made to fail in turn, until one run gets through without. */
+static void survives_any_allocation_that_fails(void **state)
+{
+    const matrix a[] = { { "w", 2, 2, one_to_four }, { "x", 4, 0, one_to_four } };
+    const matrix b[] = { { "w", 2, 2, one_to_four }, { "y", 4, 0, one_to_four } };
+    const glmq_digest_options one_job = { .jobs = 1 };
+    glmq_status st = GLMQ_E_NOMEM;
+    glmq_error err;
+    (void)state;
+    write_loose("a.safetensors", a, 2);
+    write_loose("b.safetensors", b, 2);
+    opened x = open_named("a.safetensors"), y = open_named("b.safetensors");
+    for (long n = 1; st; n++) {
+        glmq_report report = { .source = "a", .result = "b", .max_rmse_allowed = -1 };
+        glmq_verify_options opt = {
+            .level = GLMQ_VERIFY_VALUES, .jobs = 1, .each = glmq_report_add, .user = &report
+        };
+        glmq_check c = { 0 };
+        glmq_fail_alloc_at(n);
+        st = glmq_verify(x.g, y.g, &opt, &report.total, &err);
+        if (!st) st = glmq_check_run(&c, x.g, &one_job, &err);
+        if (!st && report.failed) st = GLMQ_E_NOMEM;
+        glmq_fail_alloc_at(0);
+        assert_true(st == GLMQ_OK || st == GLMQ_E_NOMEM);
+        glmq_report_free(&report);
+        glmq_check_free(&c);
+        assert_true(n < 10000);
+    }
+    shut(&x);
+    shut(&y);
+}
+
 /* ---- permutations ---- */
 
 static void write_permuted(const char *manifest)
@@ -218,9 +256,9 @@ static const glmq_difference *row_of(const told *t, const char *name)
 
 static void finds_the_same_codes_in_other_packings(void **state)
 {
-    static const struct { const char *name, *to; } others[] = {
-        { "codes.gguf", "gguf" }, { "codes-gptq", "gptq" }
-    };
+    static const struct {
+        const char *name, *to;
+    } others[] = { { "codes.gguf", "gguf" }, { "codes-gptq", "gptq" } };
     char path[256];
     (void)state;
     convert_sample("codes", "compressed-tensors:int4,group=32,scale=F16");
@@ -259,7 +297,7 @@ static void names_the_code_that_differs(void **state)
     assert_int_equal(t->total.differ, 1);
     d = row_of(t, "model.layers.1.mlp.experts.2.up_proj.weight_packed");
     assert_int_equal(d->exact, 0);
-    assert_string_equal(d->a->name, expert);
+    assert_string_equal(t->owner[d - t->d], expert);
 }
 
 static void finds_a_changed_scale_under_the_same_codes(void **state)
@@ -292,6 +330,7 @@ int main(void)
         cmocka_unit_test(gives_the_same_rows_in_the_same_order_on_any_number_of_threads),
         cmocka_unit_test(stops_when_told_to),
         cmocka_unit_test(refuses_a_tensor_that_no_budget_holds),
+        cmocka_unit_test(survives_any_allocation_that_fails),
         cmocka_unit_test(follows_the_manifest_s_orders),
         cmocka_unit_test(refuses_an_order_that_is_no_permutation),
         cmocka_unit_test(finds_the_same_codes_in_other_packings),
