@@ -106,6 +106,20 @@ static glmq_status choose(glmq_plan *p, glmq_error *err)
     return GLMQ_OK;
 }
 
+/* Only compressed-tensors' own config can say that layers differ in their experts, and only
+ * `same` keeps that config. */
+static glmq_status check_layer_experts(const glmq_plan *p, glmq_error *err)
+{
+    const glmq_hparams *h = p->graph->hp;
+    if (!h || !h->layer_experts || strcmp(p->target.writer->name, "same") == 0) return GLMQ_OK;
+    for (uint64_t i = 0; i < h->layers; i++)
+        if (h->layer_sparse[i] && h->layer_experts[i] != h->experts)
+            return glmq_fail(err, GLMQ_E_UNSUPPORTED,
+                             "layer %" PRIu64 " has %" PRIu64 " experts, the model %" PRIu64
+                             ": no target but 'same' can say so", i, h->layer_experts[i], h->experts);
+    return GLMQ_OK;
+}
+
 /* Every tensor is written once, or dropped for a reason. */
 static glmq_status check_conservation(const glmq_plan *p, glmq_error *err)
 {
@@ -406,6 +420,7 @@ static glmq_status make(glmq_plan *p, const char *dst, glmq_error *err)
     const glmq_writer *w = p->target.writer;
     GLMQ_TRY(set_destination(p, dst, err));
     if (p->options.unpermute) GLMQ_TRY(glmq_plan_unpermute(p, err));
+    GLMQ_TRY(check_layer_experts(p, err));
     GLMQ_TRY(choose(p, err));
     if (w->fit) GLMQ_TRY(w->fit(p, err));
     GLMQ_TRY(w->plan(p, err));
