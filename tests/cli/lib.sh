@@ -37,9 +37,9 @@ safetensors() {
     { le64 ${#2}; printf '%s' "$2"; head -c "${3:-0}" /dev/zero; } >"$1"
 }
 
-# Times differ from run to run.
+# Times differ from run to run, memory with the implementation.
 no_times() {
-    sed -E 's/^about [0-9.]+ (s|min) on this machine/about N s on this machine/; s/"estimated_s": [0-9.e+-]+/"estimated_s": N/'
+    sed -E 's/needs at most [0-9.]+ [kMG]?B/needs at most N/; s/"peak_bytes": [0-9]+/"peak_bytes": N/; s/^about [0-9.]+ (s|min) on this machine/about N s on this machine/; s/"estimated_s": [0-9.e+-]+/"estimated_s": N/'
 }
 
 # Like t, for a comparison: from the totals on, without its tables.
