@@ -67,3 +67,28 @@ size_t glmq_find_nonfinite(const float *w, size_t n)
     }
     return n;
 }
+
+static int any_beyond_f16(const float *w, size_t n)
+{
+    const uint32_t most = 0x477fe000u; /* 65504 */
+    uint32_t beyond = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, w + i, sizeof bits);
+        beyond |= (bits & 0x7fffffffu) > most;
+    }
+    return beyond != 0;
+}
+
+size_t glmq_find_lost(const float *w, const float *r, size_t n)
+{
+    for (size_t i = 0; i < n; i += BLOCK) {
+        const size_t some = n - i < BLOCK ? n - i : BLOCK;
+        if (!any_beyond_f16(w + i, some)) continue;
+        for (size_t k = i; k < i + some; k++)
+            if (isfinite(w[k]) && fabsf(w[k]) > 65504.0f &&
+                !(fabsf(r[k] - w[k]) <= fabsf(w[k]) / 2))
+                return k;
+    }
+    return n;
+}

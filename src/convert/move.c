@@ -363,20 +363,6 @@ static glmq_status check_finite(const glmq_mover *m, const float *w, uint64_t ro
                      row + bad / m->tensor->cols, bad % m->tensor->cols);
 }
 
-/* Finite weights that came back infinite: the target's floats, or its scales, are too small.
- * `g` are the part's own rows from `row` on. */
-static glmq_status check_overflow(const part_job *j, const float *g, uint64_t row, uint64_t n,
-                                  glmq_error *err)
-{
-    const size_t count = (size_t)(n * j->to->cols), bad = glmq_find_nonfinite(g, count);
-    char enc[128];
-    if (bad == count) return GLMQ_OK;
-    glmq_encoding_print(&j->to->enc, enc, sizeof enc);
-    return glmq_fail(err, GLMQ_E_INEXACT,
-                     "the weight in stored row %" PRIu64 ", column %" PRIu64 " overflows %s",
-                     row + bad / j->to->cols, bad % j->to->cols, enc);
-}
-
 /* Codes of logical rows [row, row + n): in one go, or head by head into a part that has only
  * some rows of each. */
 static glmq_status move_codes(glmq_mover *m, part_job *j, glmq_bufs *out, uint64_t row, uint64_t n,
@@ -418,18 +404,14 @@ static glmq_status encode(glmq_mover *m, part_job *j, glmq_bufs *out, uint64_t r
 }
 
 /* What was stored, as values in logical order. */
-static glmq_status decode_back(glmq_mover *m, part_job *j, const glmq_bufs *out, uint64_t row,
-                               uint64_t n, glmq_error *err)
+static void decode_back(glmq_mover *m, part_job *j, const glmq_bufs *out, uint64_t row, uint64_t n)
 {
     const glmq_tensor *t = m->tensor;
     const uint64_t to_row = glmq_cut_row(j->to, t->rows, t->cols, row);
     const uint64_t rows = glmq_cut_row(j->to, t->rows, t->cols, row + n) - to_row;
     float *g = j->whole ? m->r.data : m->g.data;
     j->enc.codec->decode(&j->enc, out, tile_of(j->to, to_row, rows), g);
-    if (j->way == WAY_VALUES && !carries_nonfinite(m, j))
-        GLMQ_TRY(check_overflow(j, g, to_row, rows, err));
     if (!j->whole) glmq_cut_scatter(j->to, t->cols, n, g, m->r.data);
-    return GLMQ_OK;
 }
 
 /* One part of one tile; `chunk_row` is where the buffers begin. */
@@ -442,16 +424,30 @@ static glmq_status part_tile(glmq_mover *m, part_job *j, uint64_t chunk_row, uin
     if (j->way == WAY_BYTES) return GLMQ_OK;
     if (j->way == WAY_VALUES) {
         GLMQ_TRY(encode(m, j, &out, row, n, err));
-        return decode_back(m, j, &out, row, n, err);
+        decode_back(m, j, &out, row, n);
+        return GLMQ_OK;
     }
     st = move_codes(m, j, &out, row, n, err);
     if (st == GLMQ_E_INEXACT) m->unfit |= 1u << (j - m->part);
-    if (st || m->to->probe) return st;
-    return decode_back(m, j, &out, row, n, err);
+    if (!st && !m->to->probe) decode_back(m, j, &out, row, n);
+    return st;
+}
+
+/* Large weights that came back as something else: F16, or the target's F16 scales, end at
+ * 65504.  Encoders stop there, so only the values tell. */
+static glmq_status check_overflow(const glmq_mover *m, uint64_t row, size_t count, glmq_error *err)
+{
+    const float *w = m->w.data, *r = m->r.data;
+    const size_t lost = glmq_find_lost(w, r, count);
+    if (lost == count) return GLMQ_OK;
+    return glmq_fail(
+        err, GLMQ_E_INEXACT,
+        "the weight in row %" PRIu64 ", column %" PRIu64 " overflows the target: %g became %g",
+        row + lost / m->tensor->cols, lost % m->tensor->cols, (double)w[lost], (double)r[lost]);
 }
 
 /* What the target holds against what the source held. */
-static glmq_status judge_tile(glmq_mover *m, uint64_t n, glmq_error *err)
+static glmq_status judge_tile(glmq_mover *m, uint64_t row, uint64_t n, glmq_error *err)
 {
     const size_t count = (size_t)(n * m->tensor->cols);
     const float *w = m->w.data, *r = m->r.data;
@@ -459,7 +455,7 @@ static glmq_status judge_tile(glmq_mover *m, uint64_t n, glmq_error *err)
         glmq_hash_add_values(m->result, r, count);
         glmq_gauge_add(&m->gauge, w, r, count);
         if (m->to->probe && !glmq_values_equal(w, r, count)) m->unfit |= 1u << GLMQ_PARTS_MAX;
-        return GLMQ_OK;
+        return check_overflow(m, row, count, err);
     }
     if (m->to->probe || glmq_values_equal(w, r, count)) return GLMQ_OK;
     for (uint8_t k = 0; k < m->item->parts; k++)
@@ -486,7 +482,7 @@ static glmq_status do_tile(glmq_mover *m, uint64_t chunk_row, uint64_t row, uint
     if (m->item->parts > 1) memcpy(m->r.data, m->w.data, count * sizeof(float));
     for (uint8_t k = 0; k < m->item->parts; k++)
         GLMQ_TRY(part_tile(m, &m->part[k], chunk_row, row, n, err));
-    return judge_tile(m, n, err);
+    return judge_tile(m, row, n, err);
 }
 
 /* ---- one chunk ---- */

@@ -116,7 +116,8 @@ static glmq_status check_layer_experts(const glmq_plan *p, glmq_error *err)
         if (h->layer_sparse[i] && h->layer_experts[i] != h->experts)
             return glmq_fail(err, GLMQ_E_UNSUPPORTED,
                              "layer %" PRIu64 " has %" PRIu64 " experts, the model %" PRIu64
-                             ": no target but 'same' can say so", i, h->layer_experts[i], h->experts);
+                             ": no target but 'same' can say so",
+                             i, h->layer_experts[i], h->experts);
     return GLMQ_OK;
 }
 

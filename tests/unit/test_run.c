@@ -675,6 +675,30 @@ static void floats_that_overflow_are_refused(void **state)
     place_remove(&p);
 }
 
+static void scales_that_overflow_are_refused(void **state)
+{
+    static const uint8_t big[2] = { 0x80, 0x4f }; /* 2^32: fine in BF16, not in F16 */
+    static const char name[] = "model.layers.1.mlp.experts.0.up_proj.weight";
+    place p = place_make();
+    char ints[1024], path[1100];
+    conversion c;
+    glmq_span span;
+    glmq_error err;
+    (void)state;
+    path_in(ints, p.root, "ints");
+    assert_int_equal(
+        convert(sample, ints, "compressed-tensors:int4,group=32", NULL, NULL, NULL, &err), GLMQ_OK);
+    assert_int_equal(conversion_open(&c, ints, "gptq", NULL), GLMQ_OK);
+    span = glmq_graph_find(c.graph, name)->part[0].span[GLMQ_SLOT_SCALES];
+    path_in(path, ints, glmq_source_name(c.source, span.file));
+    conversion_close(&c);
+    overwrite_bytes(path, span.offset, big, 2);
+    assert_int_equal(convert(ints, p.out, "gptq", NULL, NULL, NULL, &err), GLMQ_E_INEXACT);
+    assert_non_null(strstr(err.msg, name));
+    assert_false(glmq_out_exists(p.out));
+    place_remove(&p);
+}
+
 /* ---- the system fails ---- */
 
 static void every_call_that_fails_leaves_nothing_that_looks_finished(void **state)
@@ -803,6 +827,7 @@ int main(void)
         cmocka_unit_test(two_runs_do_not_share_a_folder),
         cmocka_unit_test(weights_that_are_not_finite_are_named),
         cmocka_unit_test(floats_that_overflow_are_refused),
+        cmocka_unit_test(scales_that_overflow_are_refused),
         cmocka_unit_test(every_call_that_fails_leaves_nothing_that_looks_finished),
         cmocka_unit_test(a_full_disk_is_told_before_the_start),
         cmocka_unit_test(a_write_that_fails_is_an_error_that_can_be_resumed),
