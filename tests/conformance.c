@@ -444,17 +444,18 @@ static void all_instruction_sets_give_the_same_bits(void **state)
     munmap(base, RESULT_BYTES);
 }
 
-/* No encoder writes a scale of 0 (but ggml's own for a zero block), NaN or infinity. */
+/* No encoder writes a scale of 0 (but ggml's own for a zero block), NaN or infinity … */
 static void is_finite(const conformance *c, tensor *t, const float *w)
 {
     float *v = malloc(t->rows * t->cols * sizeof *v);
-    static const float sizes[] = { 0, 1e-44f, 1e-30f, 3e38f };
+    static const float sizes[] = { 0, 1e-44f, 1e-30f, 1e4f };
     for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++) {
         for (uint64_t i = 0; i < t->rows * t->cols; i++) v[i] = w[i] * 10 * sizes[k];
         if (glmq_encoding_is_plain(&t->enc)) continue;
         encode_all(t, v);
         decode_all(t, v);
-        for (uint64_t i = 0; i < t->rows * t->cols; i++) assert_true(isfinite(v[i]));
+        for (uint64_t i = 0; i < t->rows * t->cols; i++)
+            if (!isfinite(v[i])) fail_msg("%s: weight %d is not finite", c->codec, (int)i);
         if (c->scale == GLMQ_DT_NONE) continue;
         glmq_codes codes = codes_of(t);
         for (uint64_t i = 0; i < t->rows * codes.groups; i++)
@@ -470,6 +471,26 @@ static void no_scale_is_zero_or_infinite(void **state)
     for_all(is_finite);
 }
 
+/* … but where the type cannot hold it: that must show in every weight of the group. */
+static void is_seen(const conformance *c, tensor *t, const float *w)
+{
+    const int half = c->scale == GLMQ_DT_F16 || (c->scale == GLMQ_DT_NONE && c->group);
+    float *v = malloc(t->rows * t->cols * sizeof *v);
+    memcpy(v, w, t->rows * t->cols * sizeof *v);
+    for (uint64_t i = 0; i < t->cols; i++) v[i] = i % 2 ? 3e38f : -2e38f;
+    encode_all(t, v);
+    decode_all(t, v);
+    for (uint64_t i = 0; i < t->cols && half; i++)
+        if (isfinite(v[i])) fail_msg("%s: weight %d is %g", c->codec, (int)i, (double)v[i]);
+    free(v);
+}
+
+static void an_overflowing_scale_shows_in_the_weights(void **state)
+{
+    (void)state;
+    for_all(is_seen);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -482,6 +503,7 @@ int main(void)
         cmocka_unit_test(the_codes_view_has_the_decoded_values),
         cmocka_unit_test(tiles_in_any_split_give_the_same_bytes),
         cmocka_unit_test(no_scale_is_zero_or_infinite),
+        cmocka_unit_test(an_overflowing_scale_shows_in_the_weights),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,7 @@
-/* What the GGUF blocks of 32 weights share: extremes, scales, nibbles and fifth bits. */
+/* What the GGUF blocks of 32 weights share: extremes, codes, nibbles and fifth bits.
+ *
+ * A scale that overflows a half is stored as infinity, as ggml does: every weight of the block
+ * then decodes to no finite number, and whoever encoded can see it. */
 #ifndef GLMQ_CODECS_BLOCK_H
 #define GLMQ_CODECS_BLOCK_H
 
@@ -62,13 +65,6 @@ GLMQ_HD void block_range(const float *w, float *lo, float *span)
         }
     *span = hi - *lo;
     if (*span == 0.0f) *span = 0.0f; /* +0 */
-}
-
-/* What would overflow a half is held at its largest: no stored scale is infinite. */
-GLMQ_HD float block_scale(float d)
-{
-    if (d >= 65520.0f) return 65504.0f;
-    return d <= -65520.0f ? -65504.0f : d;
 }
 
 GLMQ_HD float block_inverse(float d)

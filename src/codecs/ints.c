@@ -273,9 +273,11 @@ void ints_decode(const ints_map *m, float *w)
     }
 }
 
-/* ---- encode: the formats' own plain rules ---- */
+/* ---- encode: the formats' own plain rules ----
+ *
+ * A scale that overflows its type is stored as infinity: the group's weights then decode to no
+ * finite numbers, and whoever encoded can see it. */
 
-static const float float_most[FLOAT_KINDS] = { 65504.0f, 3.3895314e38f, 3.40282347e38f };
 /* compressed-tensors' stand-in for a scale of 0: the type's epsilon */
 static const float float_epsilon[FLOAT_KINDS] = { 0x1p-10f, 0x1p-7f, 0x1p-23f };
 
@@ -285,20 +287,12 @@ static float round_to(float_kind kind, float v)
     return kind == FLOAT_BF16 ? f32_from_bf16(bf16_from_f32(v)) : v;
 }
 
-/* Rounded to the stored type, never infinite. */
-static float stored_scale(float_kind kind, float s)
-{
-    const float most = float_most[kind], rounded = round_to(kind, s);
-    if (rounded > most) return most;
-    return rounded < -most ? -most : rounded;
-}
-
 /* GPTQ tools floor scales at 1e-5. */
 static float gptq_scale(float_kind kind, float s)
 {
     if (s >= 0 && s < 1e-5f) s = 1e-5f;
     if (s < 0 && s > -1e-5f) s = -1e-5f;
-    return stored_scale(kind, s);
+    return round_to(kind, s);
 }
 
 /* AutoRound's rule: the weight of largest magnitude, `peak`, becomes -2^(bits-1). */
@@ -317,6 +311,7 @@ static float rule_gptq_asym(const ints_map *m, float lo, float hi, int *zero)
     *zero = 1 << (m->bits - 1);
     if (lo == 0 && hi == 0) return 1.0f;
     s = gptq_scale(m->scale_kind, (hi - lo) / (float)most);
+    if (!is_finite_f32(s)) return s;
     const float z = -lo / s;
     *zero = z < (float)most ? (int)round_even(z) : most;
     if (!m->minus_one || *zero) return s;
@@ -333,10 +328,10 @@ static float rule_ct(const ints_map *m, float lo, float hi, int *zero)
 
     *zero = half;
     if (m->zero_kind == INTS_MID) {
-        s = stored_scale(t, (hi > -lo ? hi : -lo) / ((float)steps / 2));
+        s = round_to(t, (hi > -lo ? hi : -lo) / ((float)steps / 2));
         return s == 0 ? float_epsilon[t] : s;
     }
-    s = stored_scale(t, stored_scale(t, hi - lo) / (float)steps);
+    s = round_to(t, round_to(t, hi - lo) / (float)steps);
     if (s == 0) s = float_epsilon[t];
     z = round_to(t, (float)-half - round_to(t, lo / s));
     if (z > (float)(half - 1)) z = (float)(half - 1);

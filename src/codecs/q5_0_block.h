@@ -37,7 +37,7 @@ GLMQ_HD void q5_0_decode_block(const uint8_t *block, float *w)
 
 GLMQ_HD void q5_0_encode_block(const float *w, uint8_t *block)
 {
-    const float d = block_scale(block_extreme(w) / -16.0f);
+    const float d = block_extreme(w) / -16.0f;
     uint8_t q[BLOCK_WEIGHTS];
     block_round_up(w, 0.0f, block_inverse(d), 16.5f, 31, q);
     store_le16(block, f16_from_f32(d));

@@ -40,11 +40,11 @@ GLMQ_HD void q5_1_encode_block(const float *w, uint8_t *block)
 {
     float m, span;
     block_range(w, &m, &span);
-    const float d = block_scale(span / 31.0f);
+    const float d = span / 31.0f;
     uint8_t q[BLOCK_WEIGHTS];
     block_round_up(w, m, block_inverse(d), 0.5f, 31, q);
     store_le16(block, f16_from_f32(d));
-    store_le16(block + 2, f16_from_f32(block_scale(m)));
+    store_le16(block + 2, f16_from_f32(m));
     q5_1_put_block(q, block);
 }
 #endif

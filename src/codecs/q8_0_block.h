@@ -32,7 +32,7 @@ GLMQ_HD void q8_0_decode_block(const uint8_t *block, float *w)
 
 GLMQ_HD void q8_0_encode_block(const float *w, uint8_t *block)
 {
-    const float d = block_scale(block_amax(w) / 127.0f), id = block_inverse(d);
+    const float d = block_amax(w) / 127.0f, id = block_inverse(d);
     for (int j = 0; j < BLOCK_WEIGHTS; j++) {
         float v = w[j] * id;
         v = v > -128.0f && v < 128.0f ? v : 0.0f; /* a subnormal d has no inverse */
