@@ -35,9 +35,9 @@ make_build shared -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_COMPILER=clang -
     -DBUILD_SHARED_LIBS=ON -DGLMQ_WERROR=ON -DGLMQ_TESTS=ON
 ctest --test-dir "$build/shared" --output-on-failure --no-tests=error -R '^(installs|consumer|headers)'
 
-step "AddressSanitizer and UBSan: units, parsers, fuzz corpora, every call made to fail"
+step "AddressSanitizer and UBSan: units, parsers, fuzz corpora, command lines, every call made to fail"
 (cd "$root" && make_build asan --preset asan -B "$build/asan" -DGLMQ_WERROR=OFF)
-ctest --test-dir "$build/asan" --output-on-failure --no-tests=error -j "$n" -R '^(test_|fuzz|replay|fault|conformance)'
+ctest --test-dir "$build/asan" --output-on-failure --no-tests=error -j "$n" -R '^(test_|fuzz_|conformance|cli_)'
 
 step "ThreadSanitizer: sources read and conversions run by several threads"
 (cd "$root" && make_build tsan --preset tsan -B "$build/tsan" -DGLMQ_WERROR=OFF)
