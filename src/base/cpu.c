@@ -12,7 +12,7 @@ const char *glmq_isa_name(glmq_isa_level level)
     return names[level];
 }
 
-static glmq_isa_level machine_level(void)
+glmq_isa_level glmq_isa_of_machine(void)
 {
 #if defined(__x86_64__) && defined(__GNUC__)
     unsigned eax, ebx, ecx = 0, edx;
@@ -33,7 +33,7 @@ static glmq_isa_level machine_level(void)
 
 static glmq_isa_level choose(void)
 {
-    const glmq_isa_level best = machine_level();
+    const glmq_isa_level best = glmq_isa_of_machine();
     const char *wish = getenv("GLMQ_ISA");
     for (int i = 0; wish && i < (int)best; i++)
         if (strcmp(wish, names[i]) == 0) return (glmq_isa_level)i;

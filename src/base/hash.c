@@ -1,6 +1,8 @@
 /* Digests: XXH3-128, seed 0, always in canonical (big-endian) form. */
 #include "base/hash.h"
+#include "base/cpu.h"
 #include "base/fault.h"
+#include "base/hash_kernels.h"
 #include <stdlib.h>
 #include <string.h>
 #define XXH_STATIC_LINKING_ONLY /* the state on the stack, for glmq_digest_model */
@@ -10,6 +12,21 @@
 static XXH3_state_t *state_of(glmq_hash *h)
 {
     return (XXH3_state_t *)(void *)h;
+}
+
+const glmq_hash_kernels *glmq_hash_kernels_at(glmq_isa_level level)
+{
+#ifdef __x86_64__
+    if (level == ISA_AVX512) return &glmq_hash_avx512;
+    if (level == ISA_AVX2) return &glmq_hash_avx2;
+#endif
+    (void)level;
+    return &glmq_hash_base;
+}
+
+static const glmq_hash_kernels *kernels(void)
+{
+    return glmq_hash_kernels_at(glmq_isa());
 }
 
 static glmq_digest canonical(XXH128_hash_t value)
@@ -35,30 +52,12 @@ void glmq_hash_reset(glmq_hash *h)
 
 void glmq_hash_add(glmq_hash *h, const void *data, size_t len)
 {
-    if (len) XXH3_128bits_update(state_of(h), data, len);
-}
-
-/* No branches, so that it becomes three compares and blends per vector. */
-static void canonical_bits(uint32_t *bits, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        const uint32_t magnitude = bits[i] & 0x7fffffffu;
-        const uint32_t zeroed = magnitude ? bits[i] : 0;
-        bits[i] = magnitude > 0x7f800000u ? 0x7fc00000u : zeroed;
-    }
+    if (len) kernels()->add(h, data, len);
 }
 
 void glmq_hash_add_values(glmq_hash *h, const float *w, size_t n)
 {
-    uint32_t bits[2048]; /* 8 KiB: stays in L1 beside the state */
-    while (n) {
-        const size_t some = n < 2048 ? n : 2048;
-        memcpy(bits, w, some * sizeof *w);
-        canonical_bits(bits, some);
-        XXH3_128bits_update(state_of(h), bits, some * sizeof *bits);
-        w += some;
-        n -= some;
-    }
+    kernels()->add_values(h, w, n);
 }
 
 glmq_digest glmq_hash_get(const glmq_hash *h)
