@@ -289,8 +289,18 @@ static uint64_t inexact_count(const glmq_run_result *r)
     return r->tensors[GLMQ_NEAR] + r->tensors[GLMQ_RECODE];
 }
 
+/* Tensors whose rows or columns --unpermute moves. */
+static size_t permuted_count(const glmq_plan *p)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < p->items.count; i++)
+        n += p->items.at[i].row_perm || p->items.at[i].col_perm;
+    return n;
+}
+
 static void print_summary(const job *j, FILE *out)
 {
+    const size_t permuted = permuted_count(j->plan);
     const glmq_run_result *r = &j->result;
     const uint64_t inexact = inexact_count(r);
 
@@ -311,6 +321,9 @@ static void print_summary(const job *j, FILE *out)
                 inexact, exact_count(r) + inexact);
     else
         fputs("  not one weight changed\n", out);
+    if (permuted)
+        fprintf(out, "  rows or columns of %zu tensors changed places: the manifest keeps the order\n",
+                permuted);
 }
 
 static glmq_status print_summary_json(const job *j, const glmq_report *report, glmq_error *err)
