@@ -77,7 +77,7 @@ typedef enum glmq_dtype {
 GLMQ_API const char *glmq_dtype_name(glmq_dtype dtype);
 
 enum {
-    GLMQ_SLOT_CODES,       /* the codes; also the whole of a plain or a GGUF tensor */
+    GLMQ_SLOT_CODES, /* the codes; also the whole of a plain or a GGUF tensor */
     GLMQ_SLOT_SCALES,
     GLMQ_SLOT_ZEROS,
     GLMQ_SLOT_PERM,        /* g_idx: the group of each column                       */
@@ -92,28 +92,28 @@ typedef struct glmq_codec glmq_codec;
 
 /* What the zero points of an integer encoding are. */
 typedef enum glmq_zero_kind {
-    GLMQ_ZERO_MID,    /* symmetric: 2^(bits-1), whatever a zero slot says  */
-    GLMQ_ZERO_STORED  /* asymmetric: read from the zero slot               */
+    GLMQ_ZERO_MID,   /* symmetric: 2^(bits-1), whatever a zero slot says  */
+    GLMQ_ZERO_STORED /* asymmetric: read from the zero slot               */
 } glmq_zero_kind;
 
 /* Is a group number stored for each column (g_idx, the PERM slot)? */
 typedef enum glmq_act_order {
-    GLMQ_ACT_NONE,    /* no                                                            */
-    GLMQ_ACT_ORDER,   /* yes, and the columns of a group are scattered                 */
-    GLMQ_ACT_TRIVIAL  /* yes, but it says what the order of the columns says           */
+    GLMQ_ACT_NONE,   /* no                                                            */
+    GLMQ_ACT_ORDER,  /* yes, and the columns of a group are scattered                 */
+    GLMQ_ACT_TRIVIAL /* yes, but it says what the order of the columns says           */
 } glmq_act_order;
 
 typedef struct glmq_encoding {
     const glmq_codec *codec;
-    uint32_t group;       /* columns per scale; 0: the whole row                        */
-    uint16_t group_rows;  /* rows per scale: 1; 128 for FP8 blocks; 0: the whole tensor */
+    uint32_t group;      /* columns per scale; 0: the whole row                        */
+    uint16_t group_rows; /* rows per scale: 1; 128 for FP8 blocks; 0: the whole tensor */
     uint8_t bits;
-    uint8_t scale_dtype;  /* glmq_dtype of the scale slot                               */
-    uint8_t zero_kind;    /* glmq_zero_kind                                             */
-    uint8_t act_order;    /* glmq_act_order; not 0: a PERM slot is stored               */
-    uint8_t variant;      /* the codec's own: GPTQ v1 or v2, …                          */
-    uint64_t seed;        /* rotations                                                  */
-    const void *tables;   /* codebooks, sign vectors; owned by the graph                */
+    uint8_t scale_dtype; /* glmq_dtype of the scale slot                               */
+    uint8_t zero_kind;   /* glmq_zero_kind                                             */
+    uint8_t act_order;   /* glmq_act_order; not 0: a PERM slot is stored               */
+    uint8_t variant;     /* the codec's own: GPTQ v1 or v2, …                          */
+    uint64_t seed;       /* rotations                                                  */
+    const void *tables;  /* codebooks, sign vectors; owned by the graph                */
 } glmq_encoding;
 
 /* The registered codecs, in the order of the table. */

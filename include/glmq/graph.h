@@ -20,6 +20,7 @@ extern "C" {
 typedef struct glmq_graph glmq_graph;
 
 /* Roles.  X(enum, name, class): the names are those of the command line. */
+/* clang-format off */
 #define GLMQ_ROLES(X)                                                  \
     X(EMBED, "embed", TABLE)                                           \
     X(NORM, "norm", NORM)                                              \
@@ -69,12 +70,13 @@ typedef struct glmq_graph glmq_graph;
     X(MTP_EMBED, "mtp.embed", TABLE)                                   \
     X(MTP_HEAD, "mtp.head", TABLE)                                     \
     X(OTHER, "other", OTHER)
+/* clang-format on */
 
 typedef enum glmq_role {
 #define X(e, name, class) GLMQ_ROLE_##e,
     GLMQ_ROLES(X)
 #undef X
-    GLMQ_ROLE_COUNT
+        GLMQ_ROLE_COUNT
 } glmq_role;
 
 GLMQ_API const char *glmq_role_name(glmq_role role);
@@ -93,7 +95,7 @@ typedef struct glmq_cut {
 typedef struct glmq_span {
     uint64_t offset, bytes; /* bytes 0: the slot is not stored                   */
     uint32_t file;
-    uint32_t array;         /* number of the stored array (catalog or plan)      */
+    uint32_t array; /* number of the stored array (catalog or plan)      */
 } glmq_span;
 
 /* A stored matrix: `rows` x `cols` as its codec sees it. */
@@ -107,14 +109,14 @@ typedef struct glmq_part {
 enum { GLMQ_PARTS_MAX = 2 }; /* kv_b out of a GGUF: k_b transposed, v_b */
 
 typedef struct glmq_tensor {
-    const char *name;     /* logical: the published Hugging Face per-expert name   */
+    const char *name; /* logical: the published Hugging Face per-expert name   */
     glmq_role role;
     int32_t layer, expert; /* -1 where it does not apply                           */
     uint8_t rank;          /* of the logical shape: 1 or 2                         */
     uint8_t mtp;           /* belongs to a multi-token-prediction layer            */
     uint8_t parts;
-    uint64_t rows, cols;   /* logical; a vector of n is 1 x n with rank 1          */
-    glmq_part *part;       /* `parts` of them                                      */
+    uint64_t rows, cols; /* logical; a vector of n is 1 x n with rank 1          */
+    glmq_part *part;     /* `parts` of them                                      */
 } glmq_tensor;
 
 typedef enum glmq_severity { GLMQ_NOTE, GLMQ_WARNING, GLMQ_ERROR } glmq_severity;

@@ -32,21 +32,20 @@ typedef enum glmq_mtp_mode { GLMQ_MTP_KEEP, GLMQ_MTP_DROP, GLMQ_MTP_REQUIRE } gl
 typedef enum glmq_mla_mode { GLMQ_MLA_SPLIT, GLMQ_MLA_FUSED } glmq_mla_mode;
 
 typedef struct glmq_plan_options {
-    uint64_t memory;       /* byte budget; 0: 2 GiB                                  */
-    int jobs;              /* threads; 0: as many as processors                      */
-    uint64_t shard_size;   /* 0: 5 GB                                                */
+    uint64_t memory;     /* byte budget; 0: 2 GiB                                  */
+    int jobs;            /* threads; 0: as many as processors                      */
+    uint64_t shard_size; /* 0: 5 GB                                                */
     glmq_transcode_mode transcode;
     glmq_mtp_mode mtp;
     glmq_mla_mode mla;
-    int deep;              /* read the scales and settle every "same-codes?"         */
-    int unpermute;         /* act-order of down_proj removed by permuting gate and up */
-    int link;              /* hard-link files that need no change                    */
+    int deep;      /* read the scales and settle every "same-codes?"         */
+    int unpermute; /* act-order of down_proj removed by permuting gate and up */
+    int link;      /* hard-link files that need no change                    */
 } glmq_plan_options;
 
 /* Plans the conversion of `g` under `r` to `dst`.  Both must outlive the plan. */
 GLMQ_API glmq_status glmq_plan_open(glmq_plan **out, const glmq_graph *g, const glmq_recipe *r,
-                                    const char *dst, const glmq_plan_options *opt,
-                                    glmq_error *err);
+                                    const char *dst, const glmq_plan_options *opt, glmq_error *err);
 GLMQ_API void glmq_plan_close(glmq_plan *p);
 
 GLMQ_API size_t glmq_plan_file_count(const glmq_plan *p);

@@ -22,16 +22,16 @@ typedef struct glmq_progress {
 
 typedef struct glmq_run_options {
     int resume, overwrite;
-    int direct; /* O_DIRECT output */
+    int direct;                                           /* O_DIRECT output */
     void (*progress)(void *user, const glmq_progress *p); /* one call at a time      */
     void *user;
     const volatile int *cancel; /* polled per tile; not 0: stop, resumable; may be NULL */
 } glmq_run_options;
 
 typedef struct glmq_run_result {
-    uint64_t tensors[5];       /* by glmq_travel                                     */
-    uint64_t resumed;          /* items that an earlier run had finished             */
-    char source_digest[33];    /* of the models: equal when every tensor was exact   */
+    uint64_t tensors[5];    /* by glmq_travel                                     */
+    uint64_t resumed;       /* items that an earlier run had finished             */
+    char source_digest[33]; /* of the models: equal when every tensor was exact   */
     char result_digest[33];
 } glmq_run_result;
 

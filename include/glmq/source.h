@@ -49,8 +49,8 @@ GLMQ_API long glmq_source_find(const glmq_source *src, const char *name);
 /* Reads exactly `len` bytes at `off`.  A range outside the file as it was opened is
  * GLMQ_E_FORMAT (the input lied about itself), a short read is GLMQ_E_IO (the file
  * shrank since). */
-GLMQ_API glmq_status glmq_source_read(const glmq_source *src, size_t file, uint64_t off,
-                                      void *dst, size_t len, glmq_error *err);
+GLMQ_API glmq_status glmq_source_read(const glmq_source *src, size_t file, uint64_t off, void *dst,
+                                      size_t len, glmq_error *err);
 
 /* Tells the system that a range will be read soon.  Never fails. */
 GLMQ_API void glmq_source_prefetch(const glmq_source *src, size_t file, uint64_t off, uint64_t len);

@@ -7,7 +7,7 @@
 typedef struct glmq_arena {
     struct arena_block *head;
     size_t block_bytes; /* 0: 64 KiB */
-} glmq_arena; /* all zero: empty and ready */
+} glmq_arena;           /* all zero: empty and ready */
 
 /* Zeroed, 16-byte aligned memory; NULL when out of memory. */
 void *glmq_arena_alloc(glmq_arena *a, size_t bytes);

@@ -11,6 +11,6 @@ typedef enum glmq_isa_level {
 } glmq_isa_level;
 
 glmq_isa_level glmq_isa(void);
-glmq_isa_level glmq_isa_of_machine(void); /* the highest that would run here */
+glmq_isa_level glmq_isa_of_machine(void);        /* the highest that would run here */
 const char *glmq_isa_name(glmq_isa_level level); /* "base", "avx2", "avx512" */
 #endif

@@ -19,9 +19,9 @@ glmq_status glmq_fail_sys(glmq_error *err, int sys, const char *format, ...)
 glmq_status glmq_within(glmq_error *err, glmq_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-#define GLMQ_TRY(call)                  \
-    do {                                \
-        glmq_status try_ = (call);      \
-        if (try_) return try_;          \
+#define GLMQ_TRY(call)                                                                             \
+    do {                                                                                           \
+        glmq_status try_ = (call);                                                                 \
+        if (try_) return try_;                                                                     \
     } while (0)
 #endif

@@ -7,7 +7,9 @@
 
 typedef struct glmq_hash glmq_hash; /* a running XXH3-128, seed 0 */
 
-typedef struct glmq_digest { uint8_t bytes[16]; } glmq_digest; /* canonical (big-endian) */
+typedef struct glmq_digest {
+    uint8_t bytes[16];
+} glmq_digest; /* canonical (big-endian) */
 
 glmq_hash *glmq_hash_new(void); /* NULL when out of memory */
 void glmq_hash_reset(glmq_hash *h);
@@ -24,6 +26,9 @@ int glmq_digest_equal(const glmq_digest *a, const glmq_digest *b);
 
 /* Digest of a model: XXH3-128 of the lines NAME<TAB>HEX<LF> sorted by the bytes of
  * NAME.  Sorts `entries` in place. */
-typedef struct glmq_digest_entry { const char *name; char hex[33]; } glmq_digest_entry;
+typedef struct glmq_digest_entry {
+    const char *name;
+    char hex[33];
+} glmq_digest_entry;
 glmq_digest glmq_digest_model(glmq_digest_entry *entries, size_t count);
 #endif

@@ -375,12 +375,9 @@ static glmq_status scan_value(scan *s, int *inside)
     s->values++;
     if (s->p == s->end) return bad(s, s->p, "the text ends too early");
     switch (*s->p) {
-    case '"':
-        return scan_string(s, &k, &escaped);
+    case '"': return scan_string(s, &k, &escaped);
     case '{':
-    case '[':
-        *inside = 1;
-        return open_level(s, *s->p == '{');
+    case '[': *inside = 1; return open_level(s, *s->p == '{');
     case '-':
     case '0':
     case '1':
@@ -391,10 +388,8 @@ static glmq_status scan_value(scan *s, int *inside)
     case '6':
     case '7':
     case '8':
-    case '9':
-        return scan_number(s);
-    default:
-        return scan_word(s);
+    case '9': return scan_number(s);
+    default: return scan_word(s);
     }
 }
 
@@ -448,8 +443,7 @@ static void mark_odd(cJSON *node, const scan *s, size_t *number, size_t *next)
 }
 
 /* Whatever the status, *s is to be freed. */
-static glmq_status scan_text(scan *s, const char *text, size_t len, unsigned flags,
-                             glmq_error *err)
+static glmq_status scan_text(scan *s, const char *text, size_t len, unsigned flags, glmq_error *err)
 {
     *s = (scan){ .text = text, .p = text, .end = text + len, .flags = flags, .err = err };
     if (len > GLMQ_HEADER_MAX)

@@ -5,7 +5,7 @@
 
 #include <stddef.h>
 
-void *glmq_alloc(size_t bytes);                /* NULL when out of memory; 0 bytes is fine */
+void *glmq_alloc(size_t bytes); /* NULL when out of memory; 0 bytes is fine */
 void *glmq_alloc_zero(size_t count, size_t each);
 void *glmq_realloc(void *p, size_t bytes);
 char *glmq_strdup(const char *s);

@@ -13,10 +13,10 @@ enum { GLMQ_OPERANDS_MAX = 2 };
 typedef struct glmq_args glmq_args;
 
 typedef struct glmq_option {
-    const char *name;  /* without the dashes                                            */
-    char letter;       /* 0: none                                                       */
-    const char *arg;   /* the argument as --help shows it; "[X]": may be left out, given */
-                       /* only as --name=X; "[]": likewise, not shown; NULL: takes none  */
+    const char *name; /* without the dashes                                            */
+    char letter;      /* 0: none                                                       */
+    const char *arg;  /* the argument as --help shows it; "[X]": may be left out, given */
+                      /* only as --name=X; "[]": likewise, not shown; NULL: takes none  */
     /* Takes the argument (NULL where none was given) into the settings. */
     glmq_status (*take)(glmq_args *a, const struct glmq_option *o, const char *value);
     size_t field;      /* where in the program's settings                               */
@@ -35,10 +35,10 @@ typedef struct glmq_program {
 
 struct glmq_args {
     const glmq_program *program;
-    void *settings;                      /* the struct that glmq_option.field points into */
+    void *settings; /* the struct that glmq_option.field points into */
     const char *operand[GLMQ_OPERANDS_MAX];
     int operands;
-    int finished;                        /* --help and the like: all is said and done     */
+    int finished; /* --help and the like: all is said and done     */
     glmq_error *err;
 };
 

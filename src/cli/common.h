@@ -22,6 +22,7 @@ typedef struct glmq_common {
 } glmq_common;
 
 /* Rows of the option table; `type` is the program's settings, with a glmq_common `common`. */
+/* clang-format off */
 #define GLMQ_COMMON_OPTIONS(type)                                                              \
     { "from", 0, "FORMAT", glmq_take_text, offsetof(type, common.from), NULL,                  \
       "read the source as FORMAT (default: by its content)" },                                 \
@@ -43,6 +44,7 @@ typedef struct glmq_common {
     { "completion", 0, NULL, glmq_take_completion, 0, NULL, NULL },                            \
     { "help", 'h', NULL, glmq_take_help, 0, NULL, "this text" },                               \
     { "version", 0, NULL, glmq_take_version, 0, NULL, "the version" }
+/* clang-format on */
 
 /* A checkpoint, opened.  The source outlives the graph. */
 typedef struct glmq_checkpoint {

@@ -322,7 +322,8 @@ static void print_summary(const job *j, FILE *out)
     else
         fputs("  not one weight changed\n", out);
     if (permuted)
-        fprintf(out, "  rows or columns of %zu tensors changed places: the manifest keeps the order\n",
+        fprintf(out,
+                "  rows or columns of %zu tensors changed places: the manifest keeps the order\n",
                 permuted);
 }
 

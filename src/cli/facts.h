@@ -21,7 +21,7 @@ typedef struct glmq_facts {
     uint64_t problems[3];                /* by glmq_severity                               */
     glmq_fact_row *rows;                 /* by role                                        */
     size_t count, capacity;
-    uint64_t *shard_tensors;             /* per file of the source                         */
+    uint64_t *shard_tensors; /* per file of the source                         */
 } glmq_facts;
 
 glmq_status glmq_facts_open(glmq_facts *f, const glmq_graph *g, glmq_error *err);

@@ -11,11 +11,11 @@ typedef struct glmq_inspection {
     const char *path;
     const glmq_graph *graph;
     glmq_facts facts;
-    const char *tensors, *digest;      /* globs; NULL: not asked for                      */
-    int shards, config, metadata;      /* asked for                                       */
+    const char *tensors, *digest; /* globs; NULL: not asked for                      */
+    int shards, config, metadata; /* asked for                                       */
     int checked, diffed, verbose;
-    char (*tensor_digests)[33];        /* by tensor; NULL: not taken                      */
-    char (*shard_digests)[33];         /* by shard; NULL: not taken                       */
+    char (*tensor_digests)[33]; /* by tensor; NULL: not taken                      */
+    char (*shard_digests)[33];  /* by shard; NULL: not taken                       */
     char model_digest[33];
     glmq_check check;
     glmq_report diff;

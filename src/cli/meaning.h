@@ -12,11 +12,9 @@ typedef struct glmq_setting {
 } glmq_setting;
 
 /* Calls `each` for every member of config.json, or for the architecture's keys of a GGUF. */
-glmq_status glmq_each_setting(const glmq_graph *g,
-                              void (*each)(void *user, const glmq_setting *s), void *user,
-                              glmq_error *err);
+glmq_status glmq_each_setting(const glmq_graph *g, void (*each)(void *user, const glmq_setting *s),
+                              void *user, glmq_error *err);
 /* Likewise for safetensors' __metadata__, or all keys of a GGUF. */
-glmq_status glmq_each_metadata(const glmq_graph *g,
-                               void (*each)(void *user, const glmq_setting *s), void *user,
-                               glmq_error *err);
+glmq_status glmq_each_metadata(const glmq_graph *g, void (*each)(void *user, const glmq_setting *s),
+                               void *user, glmq_error *err);
 #endif

@@ -11,7 +11,7 @@ typedef struct glmq_meter {
     const char *verb;      /* "converting"                                                 */
     double started, shown; /* seconds on the monotonic clock                               */
     uint64_t done, total;
-    int open;              /* a bar is on the line                                         */
+    int open; /* a bar is on the line                                         */
 } glmq_meter;
 
 /* `quiet` silences a bar, not the JSON lines that were asked for. */

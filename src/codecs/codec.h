@@ -16,9 +16,9 @@
  * stripe_rows == 0: the slot cannot be cut (it stores the input dimension first, or
  * belongs to all rows); it is read and written in one go. */
 typedef struct glmq_slot_layout {
-    glmq_dtype dtype;     /* NONE: the slot does not exist in this encoding           */
-    uint8_t rank;         /* of the stored array                                      */
-    uint8_t optional;     /* may be absent in a file that is read                     */
+    glmq_dtype dtype; /* NONE: the slot does not exist in this encoding           */
+    uint8_t rank;     /* of the stored array                                      */
+    uint8_t optional; /* may be absent in a file that is read                     */
     uint64_t dims[3];
     uint64_t bytes;
     uint64_t stripe_rows, stripe_bytes;
@@ -49,19 +49,19 @@ typedef enum glmq_code_kind { GLMQ_CODES_INT, GLMQ_CODES_LUT } glmq_code_kind;
 
 typedef struct glmq_codes {
     glmq_code_kind kind;
-    uint8_t bits;          /* of q                                                    */
-    uint8_t no_zero;       /* 1: every zero is 2^(bits-1); zero[] is filled all the same */
-    uint8_t has_offset;    /* 1: offset[] is used and zero[] is all 0                 */
-    uint32_t group;        /* columns per scale (never 0: a whole row is cols)        */
-    uint32_t groups;       /* scales per row                                          */
-    uint8_t *q;            /* rows x cols; NULL: only asking whether it would fit     */
-    float *scale;          /* rows x groups                                           */
-    int16_t *zero;         /* rows x groups; up to 2^bits                             */
-    float *offset;         /* rows x groups                                           */
-    const int32_t *perm;   /* cols entries, or NULL                                   */
-    const float *lut;      /* kind LUT: 2^bits entries                                */
-    float global;          /* kind LUT; 1 where there is none                         */
-    uint8_t divides;       /* the global scale divides                                */
+    uint8_t bits;        /* of q                                                    */
+    uint8_t no_zero;     /* 1: every zero is 2^(bits-1); zero[] is filled all the same */
+    uint8_t has_offset;  /* 1: offset[] is used and zero[] is all 0                 */
+    uint32_t group;      /* columns per scale (never 0: a whole row is cols)        */
+    uint32_t groups;     /* scales per row                                          */
+    uint8_t *q;          /* rows x cols; NULL: only asking whether it would fit     */
+    float *scale;        /* rows x groups                                           */
+    int16_t *zero;       /* rows x groups; up to 2^bits                             */
+    float *offset;       /* rows x groups                                           */
+    const int32_t *perm; /* cols entries, or NULL                                   */
+    const float *lut;    /* kind LUT: 2^bits entries                                */
+    float global;        /* kind LUT; 1 where there is none                         */
+    uint8_t divides;     /* the global scale divides                                */
 } glmq_codes;
 
 /* What a first pass over the tensor found, for codecs that need it. */

@@ -15,8 +15,8 @@ typedef struct glmq_dtype_info {
 } glmq_dtype_info;
 
 const glmq_dtype_info *glmq_dtype_info_of(glmq_dtype dtype);
-glmq_dtype glmq_dtype_from_st(const char *name, size_t len);  /* NONE if unknown */
-glmq_dtype glmq_dtype_from_ggml(uint32_t id);                 /* NONE if unknown or removed */
+glmq_dtype glmq_dtype_from_st(const char *name, size_t len); /* NONE if unknown */
+glmq_dtype glmq_dtype_from_ggml(uint32_t id);                /* NONE if unknown or removed */
 /* Why a ggml id is refused: "removed from ggml (was Q4_2)", "IQ4_KS of ik_llama.cpp", … */
 const char *glmq_ggml_id_why(uint32_t id);
 

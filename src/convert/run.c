@@ -90,18 +90,10 @@ static void tell(const run *r, int event, const char *name, const char *travel)
                         .seconds = now() - r->began };
     if (!r->opt->progress) return;
     switch (event) {
-    case GLMQ_RUN_START:
-        p.event = GLMQ_RUN_START;
-        break;
-    case GLMQ_RUN_TENSOR:
-        p.event = GLMQ_RUN_TENSOR;
-        break;
-    case GLMQ_RUN_SHARD:
-        p.event = GLMQ_RUN_SHARD;
-        break;
-    default:
-        p.event = GLMQ_RUN_DONE;
-        break;
+    case GLMQ_RUN_START: p.event = GLMQ_RUN_START; break;
+    case GLMQ_RUN_TENSOR: p.event = GLMQ_RUN_TENSOR; break;
+    case GLMQ_RUN_SHARD: p.event = GLMQ_RUN_SHARD; break;
+    default: p.event = GLMQ_RUN_DONE; break;
     }
     r->opt->progress(r->opt->user, &p);
 }

@@ -12,8 +12,8 @@ extern "C" {
 
 typedef struct glmq_gpu_info {
     char name[256];
-    int major, minor;              /* compute capability */
-    uint64_t memory, memory_free;  /* bytes              */
+    int major, minor;             /* compute capability */
+    uint64_t memory, memory_free; /* bytes              */
 } glmq_gpu_info;
 
 /* How many devices can be used: 0 also where there is no driver. */

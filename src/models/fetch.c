@@ -29,9 +29,9 @@ struct glmq_fetch {
 struct glmq_tensor_fetch {
     const glmq_tensor *t;
     glmq_fetch *part[GLMQ_PARTS_MAX];
-    buffer head[GLMQ_PARTS_MAX];    /* transposed parts: one head's values, as stored     */
-    uint64_t held[GLMQ_PARTS_MAX];  /* which head `head` holds; UINT64_MAX: none          */
-    buffer edge;                    /* rows before the first wanted one of a quantum      */
+    buffer head[GLMQ_PARTS_MAX];   /* transposed parts: one head's values, as stored     */
+    uint64_t held[GLMQ_PARTS_MAX]; /* which head `head` holds; UINT64_MAX: none          */
+    buffer edge;                   /* rows before the first wanted one of a quantum      */
 };
 
 static glmq_status reserve(buffer *b, uint64_t bytes, glmq_error *err)
@@ -81,10 +81,14 @@ static int is_stored(const glmq_fetch *f, int slot)
 static const char *slot_name(int slot)
 {
     static const char *const names[GLMQ_SLOTS] = {
-        [GLMQ_SLOT_CODES] = "codes",        [GLMQ_SLOT_SCALES] = "scales",
-        [GLMQ_SLOT_ZEROS] = "zero points",  [GLMQ_SLOT_PERM] = "g_idx",
-        [GLMQ_SLOT_SHAPE] = "shape",        [GLMQ_SLOT_GLOBAL] = "global scale",
-        [GLMQ_SLOT_INPUT_SCALE] = "input scale", [GLMQ_SLOT_BOOK] = "codebook",
+        [GLMQ_SLOT_CODES] = "codes",
+        [GLMQ_SLOT_SCALES] = "scales",
+        [GLMQ_SLOT_ZEROS] = "zero points",
+        [GLMQ_SLOT_PERM] = "g_idx",
+        [GLMQ_SLOT_SHAPE] = "shape",
+        [GLMQ_SLOT_GLOBAL] = "global scale",
+        [GLMQ_SLOT_INPUT_SCALE] = "input scale",
+        [GLMQ_SLOT_BOOK] = "codebook",
     };
     return names[slot];
 }
@@ -121,8 +125,7 @@ static uint64_t find_nonfinite(const uint8_t *p, glmq_dtype dtype, uint64_t n)
         case GLMQ_DT_F32:
             if ((load_le32(p + 4 * i) & 0x7f800000) == 0x7f800000) return i;
             break;
-        default:
-            return n;
+        default: return n;
         }
     }
     return n;
@@ -142,14 +145,13 @@ static glmq_status check_scales(const glmq_fetch *f, int slot, const uint8_t *p,
 }
 
 /* Reads bytes [off, off + bytes) of a slot into its buffer. */
-static glmq_status read_slot(glmq_fetch *f, int slot, uint64_t off, uint64_t bytes,
-                             glmq_error *err)
+static glmq_status read_slot(glmq_fetch *f, int slot, uint64_t off, uint64_t bytes, glmq_error *err)
 {
     const glmq_span *s = &f->part->span[slot];
 
     GLMQ_TRY(reserve(&f->slot[slot], bytes, err));
-    GLMQ_TRY(glmq_source_read(f->src, s->file, s->offset + off, f->slot[slot].data, (size_t)bytes,
-                              err));
+    GLMQ_TRY(
+        glmq_source_read(f->src, s->file, s->offset + off, f->slot[slot].data, (size_t)bytes, err));
     return check_scales(f, slot, f->slot[slot].data, off, bytes, err);
 }
 

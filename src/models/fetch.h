@@ -25,7 +25,8 @@ const glmq_layout *glmq_fetch_layout(const glmq_fetch *f);
 glmq_status glmq_fetch_rows(glmq_fetch *f, uint64_t row, uint64_t rows, glmq_bufs *out,
                             glmq_error *err);
 /* Stored rows as canonical values, [rows, part->cols]. */
-glmq_status glmq_fetch_stored(glmq_fetch *f, uint64_t row, uint64_t rows, float *w, glmq_error *err);
+glmq_status glmq_fetch_stored(glmq_fetch *f, uint64_t row, uint64_t rows, float *w,
+                              glmq_error *err);
 
 /* All parts of a tensor, as logical rows. */
 typedef struct glmq_tensor_fetch glmq_tensor_fetch;

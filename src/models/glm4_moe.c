@@ -67,10 +67,10 @@ static const glmq_config_key config[] = {
 };
 
 const glmq_arch glmq_arch_glm4_moe = {
-    .model      = GLMQ_GLM4_MOE,
-    .hf_class   = "Glm4MoeForCausalLM",
+    .model = GLMQ_GLM4_MOE,
+    .hf_class = "Glm4MoeForCausalLM",
     .model_type = "glm4_moe",
-    .gguf       = "glm4moe",
-    .names      = names,
-    .config     = config,
+    .gguf = "glm4moe",
+    .names = names,
+    .config = config,
 };

@@ -3,11 +3,7 @@
 #include "names_table.h"
 
 static const glmq_name_row names[] = {
-    NAMES_HF_COMMON,
-    NAMES_HF_MLA,
-    NAMES_GGUF_COMMON,
-    NAMES_GGUF_MLA,
-    { .pattern = NULL },
+    NAMES_HF_COMMON, NAMES_HF_MLA, NAMES_GGUF_COMMON, NAMES_GGUF_MLA, { .pattern = NULL },
 };
 
 static const glmq_config_key config[] = {
@@ -52,11 +48,11 @@ static const glmq_config_key config[] = {
 };
 
 const glmq_arch glmq_arch_glm4_moe_lite = {
-    .model      = GLMQ_GLM4_MOE_LITE,
-    .hf_class   = "Glm4MoeLiteForCausalLM",
+    .model = GLMQ_GLM4_MOE_LITE,
+    .hf_class = "Glm4MoeLiteForCausalLM",
     .model_type = "glm4_moe_lite",
-    .gguf       = "deepseek2",
-    .mla        = 1,
-    .names      = names,
-    .config     = config,
+    .gguf = "deepseek2",
+    .mla = 1,
+    .names = names,
+    .config = config,
 };

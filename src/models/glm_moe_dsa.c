@@ -83,12 +83,12 @@ static const glmq_config_key config[] = {
 };
 
 const glmq_arch glmq_arch_glm_moe_dsa = {
-    .model      = GLMQ_GLM_MOE_DSA,
-    .hf_class   = "GlmMoeDsaForCausalLM",
+    .model = GLMQ_GLM_MOE_DSA,
+    .hf_class = "GlmMoeDsaForCausalLM",
     .model_type = "glm_moe_dsa",
-    .gguf       = "glm-dsa",
-    .mla        = 1,
-    .dsa        = 1,
-    .names      = names,
-    .config     = config,
+    .gguf = "glm-dsa",
+    .mla = 1,
+    .dsa = 1,
+    .names = names,
+    .config = config,
 };

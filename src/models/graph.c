@@ -156,15 +156,14 @@ static glmq_status build(glmq_graph *g, const glmq_graph_options *opt, glmq_erro
     count = g->catalog->count;
     g->fate = glmq_alloc_zero(count + 1, sizeof *g->fate);
     g->fate_reason = glmq_alloc_zero(count + 1, sizeof *g->fate_reason);
-    if (!g->fate || !g->fate_reason)
-        return glmq_fail(err, GLMQ_E_NOMEM, "%zu arrays", count);
+    if (!g->fate || !g->fate_reason) return glmq_fail(err, GLMQ_E_NOMEM, "%zu arrays", count);
     GLMQ_TRY(pick_reader(g, opt ? opt->from : NULL, err));
     GLMQ_TRY(g->reader->open(g, g->catalog, err));
     return glmq_graph_finish(g, err);
 }
 
-glmq_status glmq_graph_open(glmq_graph **out, const glmq_source *src,
-                            const glmq_graph_options *opt, glmq_error *err)
+glmq_status glmq_graph_open(glmq_graph **out, const glmq_source *src, const glmq_graph_options *opt,
+                            glmq_error *err)
 {
     glmq_graph *g = glmq_alloc_zero(1, sizeof *g);
     glmq_status st;
@@ -247,8 +246,9 @@ static glmq_status logical_shape(const glmq_part *p, uint64_t *rows, uint64_t *c
         mul_u64(c->heads, c->transposed ? *cols : c->count, &stored) || stored != p->rows ||
         (c->transposed && p->cols != c->count))
         return glmq_fail(err, GLMQ_E_FORMAT,
-                         "a matrix of %" PRIu64 " x %" PRIu64 " is no %" PRIu64 " heads of %"
-                         PRIu64 " rows", p->rows, p->cols, c->heads, c->count);
+                         "a matrix of %" PRIu64 " x %" PRIu64 " is no %" PRIu64 " heads of %" PRIu64
+                         " rows",
+                         p->rows, p->cols, c->heads, c->count);
     return GLMQ_OK;
 }
 
@@ -271,8 +271,7 @@ static glmq_status push(glmq_graph *g, const glmq_tensor *like, const glmq_part 
     t->part = glmq_arena_alloc(&g->arena, sizeof *t->part);
     if (!t->part) return glmq_fail(err, GLMQ_E_NOMEM, "%s", t->name);
     *t->part = *part;
-    if (part->cut.heads == 0)
-        t->part->cut = (glmq_cut){ 1, part->rows, 0, part->rows, 0 };
+    if (part->cut.heads == 0) t->part->cut = (glmq_cut){ 1, part->rows, 0, part->rows, 0 };
     GLMQ_TRY(glmq_within(err, logical_shape(t->part, &t->rows, &t->cols, err), "%s", t->name));
     mark_used(g, t->part);
     g->count++;

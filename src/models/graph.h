@@ -18,22 +18,22 @@ struct glmq_graph {
     const glmq_source *source;
     struct glmq_catalog *catalog; /* owned                                              */
     const struct glmq_reader *reader;
-    glmq_hparams *hp;             /* NULL for loose files without a config              */
-    glmq_names *names;            /* NULL likewise                                      */
+    glmq_hparams *hp;  /* NULL for loose files without a config              */
+    glmq_names *names; /* NULL likewise                                      */
     glmq_tensor *tensors;
     size_t count, capacity;
     glmq_strmap by_name;
-    uint8_t *fate;                /* glmq_array_fate per catalog array                  */
-    const char **fate_reason;     /* why dropped                                        */
-    uint8_t source_scale_dtype;   /* dtype the scales had before a format narrowed or   */
-                                  /* widened them without loss (metadata key
+    uint8_t *fate;              /* glmq_array_fate per catalog array                  */
+    const char **fate_reason;   /* why dropped                                        */
+    uint8_t source_scale_dtype; /* dtype the scales had before a format narrowed or   */
+                                /* widened them without loss (metadata key
                                      "glmq.scale_dtype"); NONE where unknown            */
-    int quantized;                /* some tensor is not plain                           */
+    int quantized;              /* some tensor is not plain                           */
     glmq_problem *problems;
     size_t problem_count, problem_capacity;
     glmq_dropped *dropped;
     size_t dropped_count;
-    size_t used_count;            /* arrays that are slots; with dropped_count: all     */
+    size_t used_count; /* arrays that are slots; with dropped_count: all     */
     int allow_incomplete;
 };
 

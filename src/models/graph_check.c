@@ -18,6 +18,7 @@ enum { LISTED_MAX = 10000 }; /* problems of one kind that are told one by one */
 
 /* ---- shapes and expectations, as data ---- */
 
+/* clang-format off */
 typedef enum { /* lengths that shapes are made of */
     D_ONE, D_H, D_V, D_Q, D_KV, D_HD, D_O, D_RQ, D_QB, D_KVA, D_RK, D_KVB, D_IQ, D_AD, D_AN,
     D_D, D_I, D_E, D_S, D_2H, D_COUNT
@@ -29,6 +30,7 @@ enum { /* what must hold of model and layer for a role to exist */
     N_QK_NORM = 1 << 10, N_Q_LORA = 1 << 11, N_Q_DIRECT = 1 << 12, N_SHARED = 1 << 13,
     N_OPTIONAL = 1 << 14 /* of the role, not of the model */
 };
+/* clang-format on */
 
 static const struct {
     uint8_t rank, rows, cols;
@@ -306,21 +308,22 @@ static glmq_status check_shape(const glmq_graph *g, const glmq_tensor *t, glmq_e
                          "%s: rows for %" PRIu64 " experts, the config has %" PRIu64, t->name,
                          t->rows, rows);
     if (rank == 1)
-        return glmq_fail(err, GLMQ_E_FORMAT, "%s: shape %" PRIu64 " x %" PRIu64
-                         ", expected %" PRIu64, t->name, t->rows, t->cols, cols);
+        return glmq_fail(err, GLMQ_E_FORMAT,
+                         "%s: shape %" PRIu64 " x %" PRIu64 ", expected %" PRIu64, t->name, t->rows,
+                         t->cols, cols);
     return glmq_fail(err, GLMQ_E_FORMAT,
-                     "%s: shape %" PRIu64 " x %" PRIu64 ", expected %" PRIu64 " x %" PRIu64, t->name,
-                     t->rows, t->cols, rows, cols);
+                     "%s: shape %" PRIu64 " x %" PRIu64 ", expected %" PRIu64 " x %" PRIu64,
+                     t->name, t->rows, t->cols, rows, cols);
 }
 
 /* ---- completeness ---- */
 
 typedef struct {
     glmq_graph *g;
-    size_t at;              /* the next tensor                                      */
-    uint64_t missing;       /* in all                                               */
+    size_t at;        /* the next tensor                                      */
+    uint64_t missing; /* in all                                               */
     uint64_t listed;
-    const char *first;      /* name of the first missing one                        */
+    const char *first; /* name of the first missing one                        */
 } walk;
 
 static const char *name_at(glmq_graph *g, glmq_role role, int64_t layer, int64_t expert)
@@ -329,8 +332,8 @@ static const char *name_at(glmq_graph *g, glmq_role role, int64_t layer, int64_t
     const glmq_name_row *row = glmq_names_row(arch, NAMES_HF, role, SPLIT_NONE);
     char text[256];
 
-    if (!row || !glmq_names_print(arch, NAMES_HF, role, SPLIT_NONE, (int32_t)layer,
-                                  (int32_t)expert, text, sizeof text))
+    if (!row || !glmq_names_print(arch, NAMES_HF, role, SPLIT_NONE, (int32_t)layer, (int32_t)expert,
+                                  text, sizeof text))
         return NULL;
     return glmq_arena_printf(&g->arena, "%s%s", text, row->leaf ? "" : ".weight");
 }
@@ -408,8 +411,7 @@ static glmq_status walk_experts(walk *w, glmq_role role, int64_t layer, int64_t 
     return wanted < experts ? miss(w, role, layer, wanted, experts, err) : GLMQ_OK;
 }
 
-static glmq_status walk_role(walk *w, glmq_role role, int64_t layer, unsigned have,
-                             glmq_error *err)
+static glmq_status walk_role(walk *w, glmq_role role, int64_t layer, unsigned have, glmq_error *err)
 {
     const int expected = expected_with(w->g->hp, role, have);
     const uint64_t end = key_of(layer, (int)role + 1, -1);

@@ -12,6 +12,7 @@ enum { DIM_MAX = 1 << 24, MTP_MAX = 64 };
 
 /* Fallbacks are those of the published model classes, in the order glm4_moe,
  * glm4_moe_lite, glm_moe_dsa. */
+/* clang-format off */
 const glmq_hp_row glmq_hp_rows[] = {
     { F(hidden), HP_COUNT, { "hidden_size" }, "hidden_size", "embedding_length", HP_ALL,
       HP_REQUIRED, { 0 }, DIM_MAX },
@@ -83,6 +84,7 @@ const glmq_hp_row glmq_hp_rows[] = {
     { F(tied), HP_FLAG, { "tie_word_embeddings" }, "tie_word_embeddings", NULL, HP_ALL, 0,
       { 0 }, 0 },
 };
+/* clang-format on */
 const size_t glmq_hp_row_count = GLMQ_COUNT(glmq_hp_rows);
 
 extern const glmq_arch glmq_arch_glm4_moe, glmq_arch_glm4_moe_lite, glmq_arch_glm_moe_dsa;
@@ -137,8 +139,8 @@ static glmq_status read_count(const cJSON *node, const glmq_hp_row *row, uint64_
     if (!glmq_json_u64(node, out))
         return glmq_fail(err, GLMQ_E_FORMAT, "%s: not a whole number", row->hf[0]);
     if ((double)*out > row->max || (*out == 0 && !(row->flags & HP_MAY_BE_0)))
-        return glmq_fail(err, GLMQ_E_FORMAT, "%s: %" PRIu64 " is not in %d..%.0f", row->hf[0],
-                         *out, row->flags & HP_MAY_BE_0 ? 0 : 1, row->max);
+        return glmq_fail(err, GLMQ_E_FORMAT, "%s: %" PRIu64 " is not in %d..%.0f", row->hf[0], *out,
+                         row->flags & HP_MAY_BE_0 ? 0 : 1, row->max);
     return GLMQ_OK;
 }
 
@@ -146,8 +148,7 @@ static glmq_status read_value(void *field, const cJSON *node, const glmq_hp_row 
                               glmq_error *err)
 {
     switch (row->type) {
-    case HP_COUNT:
-        return read_count(node, row, field, err);
+    case HP_COUNT: return read_count(node, row, field, err);
     case HP_REAL:
         if (!cJSON_IsNumber(node) || !isfinite(node->valuedouble))
             return glmq_fail(err, GLMQ_E_FORMAT, "%s: not a number", row->hf[0]);
@@ -263,14 +264,14 @@ static glmq_status read_words(uint8_t *out, uint64_t n, const cJSON *list, const
     uint64_t i = 0;
 
     if ((uint64_t)cJSON_GetArraySize(list) != n)
-        return glmq_fail(err, GLMQ_E_FORMAT, "%s has %d entries, the model %" PRIu64 " layers",
-                         key, cJSON_GetArraySize(list), n);
+        return glmq_fail(err, GLMQ_E_FORMAT, "%s has %d entries, the model %" PRIu64 " layers", key,
+                         cJSON_GetArraySize(list), n);
     cJSON_ArrayForEach(node, list)
     {
         const char *word = cJSON_IsString(node) ? node->valuestring : "";
         if (strcmp(word, yes) != 0 && strcmp(word, no) != 0)
-            return glmq_fail(err, GLMQ_E_FORMAT, "%s[%" PRIu64 "]: \"%s\", neither %s nor %s",
-                             key, i, word, yes, no);
+            return glmq_fail(err, GLMQ_E_FORMAT, "%s[%" PRIu64 "]: \"%s\", neither %s nor %s", key,
+                             i, word, yes, no);
         out[i++] = strcmp(word, yes) == 0;
     }
     return GLMQ_OK;
@@ -285,7 +286,8 @@ static glmq_status read_pattern_text(uint8_t *out, uint64_t n, const char *text,
     for (uint64_t i = 0; i < n; i++) {
         if (text[i] != 'F' && text[i] != 'S')
             return glmq_fail(err, GLMQ_E_FORMAT,
-                             "index_topk_pattern[%" PRIu64 "]: \"%c\", neither F nor S", i, text[i]);
+                             "index_topk_pattern[%" PRIu64 "]: \"%c\", neither F nor S", i,
+                             text[i]);
         out[i] = text[i] == 'F';
     }
     return GLMQ_OK;
@@ -305,7 +307,8 @@ static glmq_status read_indexer_types(glmq_hparams *h, glmq_arena *arena, const 
     h->indexer_full = full;
     if (cJSON_IsArray(types))
         return read_words(full, h->layers, types, "indexer_types", "full", "shared", err);
-    if (cJSON_IsString(pattern)) return read_pattern_text(full, h->layers, pattern->valuestring, err);
+    if (cJSON_IsString(pattern))
+        return read_pattern_text(full, h->layers, pattern->valuestring, err);
     return read_words(full, h->layers, pattern, "index_topk_pattern", "F", "S", err);
 }
 
@@ -321,8 +324,8 @@ static glmq_status read_layer_types(glmq_hparams *h, glmq_arena *arena, const cJ
     }
     h->layer_sparse = glmq_arena_alloc(arena, (size_t)h->layers);
     if (!h->layer_sparse) return glmq_fail(err, GLMQ_E_NOMEM, "mlp_layer_types");
-    GLMQ_TRY(read_words(h->layer_sparse, h->layers, types, "mlp_layer_types", "sparse", "dense",
-                        err));
+    GLMQ_TRY(
+        read_words(h->layer_sparse, h->layers, types, "mlp_layer_types", "sparse", "dense", err));
     h->dense_layers = 0;
     while (h->dense_layers < h->layers && !h->layer_sparse[h->dense_layers]) h->dense_layers++;
     return GLMQ_OK;
@@ -346,7 +349,8 @@ static glmq_status read_layer_experts(glmq_hparams *h, glmq_arena *arena, const 
     if (!cJSON_IsArray(counts) || (uint64_t)cJSON_GetArraySize(counts) != h->layers)
         return glmq_fail(err, GLMQ_E_FORMAT,
                          "moe_sparsity_config.num_experts has %d entries, the model %" PRIu64
-                         " layers", cJSON_GetArraySize(counts), h->layers);
+                         " layers",
+                         cJSON_GetArraySize(counts), h->layers);
     h->layer_experts = glmq_arena_alloc(arena, (size_t)h->layers * sizeof *h->layer_experts);
     if (!h->layer_experts) return glmq_fail(err, GLMQ_E_NOMEM, "moe_sparsity_config");
     cJSON_ArrayForEach(node, counts)
@@ -399,8 +403,8 @@ static glmq_status check_experts(const glmq_hparams *h, glmq_error *err)
     if (h->experts_used > h->experts / h->groups * h->groups_used)
         return glmq_fail(err, GLMQ_E_FORMAT,
                          "num_experts_per_tok %" PRIu64 " exceeds the %" PRIu64
-                         " experts to choose from", h->experts_used,
-                         h->experts / h->groups * h->groups_used);
+                         " experts to choose from",
+                         h->experts_used, h->experts / h->groups * h->groups_used);
     return GLMQ_OK;
 }
 
@@ -408,13 +412,16 @@ static glmq_status check_gqa(glmq_hparams *h, glmq_error *err)
 {
     if (h->heads % h->kv_heads)
         return glmq_fail(err, GLMQ_E_FORMAT,
-                         "num_attention_heads %" PRIu64 " is no multiple of num_key_value_heads %"
-                         PRIu64, h->heads, h->kv_heads);
+                         "num_attention_heads %" PRIu64
+                         " is no multiple of num_key_value_heads %" PRIu64,
+                         h->heads, h->kv_heads);
     if (h->head_dim == 0) {
         if (h->hidden % h->heads)
             return glmq_fail(err, GLMQ_E_FORMAT,
-                             "hidden_size %" PRIu64 " is no multiple of num_attention_heads %"
-                             PRIu64 ", and head_dim is missing", h->hidden, h->heads);
+                             "hidden_size %" PRIu64
+                             " is no multiple of num_attention_heads %" PRIu64
+                             ", and head_dim is missing",
+                             h->hidden, h->heads);
         h->head_dim = h->hidden / h->heads;
     }
     if (!(h->partial_rotary > 0 && h->partial_rotary <= 1) ||

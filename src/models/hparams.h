@@ -8,7 +8,12 @@
 #include "glmq/error.h"
 #include <stdint.h>
 
-typedef enum glmq_model { GLMQ_GLM4_MOE, GLMQ_GLM4_MOE_LITE, GLMQ_GLM_MOE_DSA, GLMQ_MODELS } glmq_model;
+typedef enum glmq_model {
+    GLMQ_GLM4_MOE,
+    GLMQ_GLM4_MOE_LITE,
+    GLMQ_GLM_MOE_DSA,
+    GLMQ_MODELS
+} glmq_model;
 
 /* One architecture: identity and structure.  The three rows live in glm4_moe.c,
  * glm4_moe_lite.c and glm_moe_dsa.c, with the name tables. */
@@ -18,7 +23,7 @@ typedef struct glmq_arch {
     const char *model_type; /* "glm4_moe"                */
     const char *gguf;       /* "glm4moe"                 */
     int mla, dsa;
-    const struct glmq_name_row *names; /* names.h; ends with a NULL pattern */
+    const struct glmq_name_row *names;    /* names.h; ends with a NULL pattern */
     const struct glmq_config_key *config; /* hparams_table.h; ends with a NULL key */
 } glmq_arch;
 
@@ -36,8 +41,8 @@ typedef struct glmq_hparams {
     uint64_t index_topk_freq, index_skip_topk_offset;
     double rope_theta, partial_rotary, rms_eps, routed_scale;
     int norm_topk, attention_bias, qk_norm, tied;
-    uint8_t *indexer_full; /* `layers` entries, dsa only: 1 full, 0 shared            */
-    uint8_t *layer_sparse; /* `layers` entries: 1 MoE, 0 dense                        */
+    uint8_t *indexer_full;   /* `layers` entries, dsa only: 1 full, 0 shared            */
+    uint8_t *layer_sparse;   /* `layers` entries: 1 MoE, 0 dense                        */
     uint64_t *layer_experts; /* `layers` entries, or NULL: `experts` in every layer   */
 } glmq_hparams;
 

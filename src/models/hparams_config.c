@@ -171,15 +171,9 @@ static glmq_status add_row(glmq_text *out, const glmq_hparams *h, const char *ke
         const void *field = (const char *)h + row->field;
         if (strcmp(row->published, key)) continue;
         switch (row->type) {
-        case HP_COUNT:
-            add_count(out, *(const uint64_t *)field);
-            break;
-        case HP_REAL:
-            add_real(out, *(const double *)field);
-            break;
-        case HP_FLAG:
-            glmq_text_add(out, *(const int *)field ? "true" : "false");
-            break;
+        case HP_COUNT: add_count(out, *(const uint64_t *)field); break;
+        case HP_REAL: add_real(out, *(const double *)field); break;
+        case HP_FLAG: glmq_text_add(out, *(const int *)field ? "true" : "false"); break;
         }
         return GLMQ_OK;
     }

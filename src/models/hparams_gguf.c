@@ -316,15 +316,9 @@ static void put_row(glmq_gguf_kv *kv, const glmq_hparams *h, const glmq_hp_row *
     const char *key = full_key(name, h->arch, row->gguf);
     const void *field = (const char *)h + row->field;
     switch (row->type) {
-    case HP_COUNT:
-        put_count(kv, h, row->gguf, *(const uint64_t *)field);
-        break;
-    case HP_REAL:
-        glmq_gguf_put_f32(kv, key, (float)*(const double *)field);
-        break;
-    case HP_FLAG:
-        glmq_gguf_put_bool(kv, key, *(const int *)field);
-        break;
+    case HP_COUNT: put_count(kv, h, row->gguf, *(const uint64_t *)field); break;
+    case HP_REAL: glmq_gguf_put_f32(kv, key, (float)*(const double *)field); break;
+    case HP_FLAG: glmq_gguf_put_bool(kv, key, *(const int *)field); break;
     }
 }
 

@@ -13,30 +13,30 @@ typedef enum glmq_hp_type {
 } glmq_hp_type;
 
 enum { /* glmq_hp_row.models, and config keys: a bit per glmq_model */
-    HP_GLM4 = 1 << GLMQ_GLM4_MOE,
-    HP_LITE = 1 << GLMQ_GLM4_MOE_LITE,
-    HP_DSA  = 1 << GLMQ_GLM_MOE_DSA,
-    HP_MLA  = HP_LITE | HP_DSA,
-    HP_ALL  = HP_GLM4 | HP_MLA
+       HP_GLM4 = 1 << GLMQ_GLM4_MOE,
+       HP_LITE = 1 << GLMQ_GLM4_MOE_LITE,
+       HP_DSA = 1 << GLMQ_GLM_MOE_DSA,
+       HP_MLA = HP_LITE | HP_DSA,
+       HP_ALL = HP_GLM4 | HP_MLA
 };
 
-enum { /* glmq_hp_row.flags */
-    HP_REQUIRED  = 1, /* config.json must have it                              */
-    HP_NULL_ZERO = 2, /* null means 0, not "absent"                            */
-    HP_MAY_BE_0  = 4  /* a count that may be 0                                 */
+enum {                   /* glmq_hp_row.flags */
+       HP_REQUIRED = 1,  /* config.json must have it                              */
+       HP_NULL_ZERO = 2, /* null means 0, not "absent"                            */
+       HP_MAY_BE_0 = 4   /* a count that may be 0                                 */
 };
 
 enum { HP_ALIASES = 3 };
 
 typedef struct glmq_hp_row {
-    size_t field;               /* offset in glmq_hparams                                   */
+    size_t field; /* offset in glmq_hparams                                   */
     glmq_hp_type type;
     const char *hf[HP_ALIASES]; /* keys of config.json, "a.b" nested; the first that is there */
     const char *published;      /* the key that a writer uses                               */
     const char *gguf;           /* key behind "<architecture>."; NULL: derived, see below   */
     unsigned models, flags;
     double fallback[GLMQ_MODELS]; /* the value when the key is absent and not required      */
-    double max;                 /* of a count                                               */
+    double max;                   /* of a count                                               */
 } glmq_hp_row;
 
 /* GGUF keys that are derived, not copied: layers = block_count - nextn_predict_layers;

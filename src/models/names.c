@@ -165,8 +165,8 @@ static size_t put_number(char *out, size_t cap, int32_t v)
     return n;
 }
 
-size_t glmq_names_print(const glmq_arch *arch, glmq_ecosystem eco, glmq_role role,
-                        glmq_split split, int32_t layer, int32_t expert, char *out, size_t cap)
+size_t glmq_names_print(const glmq_arch *arch, glmq_ecosystem eco, glmq_role role, glmq_split split,
+                        int32_t layer, int32_t expert, char *out, size_t cap)
 {
     const glmq_name_row *row = glmq_names_row(arch, eco, role, split);
     size_t n = 0;

@@ -24,9 +24,9 @@ typedef enum glmq_split {
 } glmq_split;
 
 typedef enum glmq_where {
-    WHERE_TOP,      /* no layer                                                        */
-    WHERE_LAYER,    /* every layer, MTP included                                       */
-    WHERE_MTP       /* MTP layers only                                                 */
+    WHERE_TOP,   /* no layer                                                        */
+    WHERE_LAYER, /* every layer, MTP included                                       */
+    WHERE_MTP    /* MTP layers only                                                 */
 } glmq_where;
 
 typedef struct glmq_name_row {
@@ -35,8 +35,8 @@ typedef struct glmq_name_row {
     glmq_role role;
     glmq_split split;
     glmq_where where;
-    uint8_t leaf;      /* the pattern is a full array name, not a module               */
-    uint8_t alias;     /* read, never written                                          */
+    uint8_t leaf;  /* the pattern is a full array name, not a module               */
+    uint8_t alias; /* read, never written                                          */
 } glmq_name_row;
 
 typedef struct glmq_name_match {
@@ -67,8 +67,8 @@ const char *glmq_names_useless(const char *name, size_t len);
  * tensor is the NAMES_HF one plus ".weight" (leaf: as it is).  Returns the length, 0 when
  * the ecosystem has no place for it.  `split` picks the row (K_B and V_B have the same
  * role). */
-size_t glmq_names_print(const glmq_arch *arch, glmq_ecosystem eco, glmq_role role,
-                        glmq_split split, int32_t layer, int32_t expert, char *out, size_t cap);
+size_t glmq_names_print(const glmq_arch *arch, glmq_ecosystem eco, glmq_role role, glmq_split split,
+                        int32_t layer, int32_t expert, char *out, size_t cap);
 const glmq_name_row *glmq_names_row(const glmq_arch *arch, glmq_ecosystem eco, glmq_role role,
                                     glmq_split split);
 #endif

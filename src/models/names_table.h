@@ -5,6 +5,7 @@
 
 #include "names.h"
 
+/* clang-format off */
 #define HF_TOP(name, role) { name, NAMES_HF, GLMQ_ROLE_##role, SPLIT_NONE, WHERE_TOP, 0, 0 }
 #define HF_ROW(name, role) \
     { "model.layers.{L}." name, NAMES_HF, GLMQ_ROLE_##role, SPLIT_NONE, WHERE_LAYER, 0, 0 }
@@ -120,5 +121,6 @@
     GG_SPLIT("attn_k_b.weight", ATTN_KV_B, SPLIT_K_B),                     \
     GG_SPLIT("attn_v_b.weight", ATTN_KV_B, SPLIT_V_B),                     \
     GG_ROW("attn_kv_b.weight", ATTN_KV_B)
+/* clang-format on */
 
 #endif

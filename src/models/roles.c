@@ -39,9 +39,7 @@ int glmq_role_is_matrix(glmq_role role)
     case ROLE_LINEAR:
     case ROLE_EXPERT:
     case ROLE_PROJECTION:
-    case ROLE_ROUTER:
-        return 1;
-    default:
-        return 0;
+    case ROLE_ROUTER: return 1;
+    default: return 0;
     }
 }

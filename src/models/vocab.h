@@ -10,24 +10,30 @@
 
 enum { TOKEN_NORMAL = 1, TOKEN_UNKNOWN, TOKEN_CONTROL, TOKEN_USER, TOKEN_UNUSED, TOKEN_BYTE };
 
-typedef struct glmq_vocab_text { const char *s; size_t len; } glmq_vocab_text;
+typedef struct glmq_vocab_text {
+    const char *s;
+    size_t len;
+} glmq_vocab_text;
 
-typedef struct glmq_vocab_template { const char *name, *text; size_t len; } glmq_vocab_template;
+typedef struct glmq_vocab_template {
+    const char *name, *text;
+    size_t len;
+} glmq_vocab_template;
 
 typedef struct glmq_vocab {
-    const char *model, *pre;  /* "gpt2", "glm4"                                          */
-    size_t count;             /* tokens, padded to the model's vocab_size                */
+    const char *model, *pre; /* "gpt2", "glm4"                                          */
+    size_t count;            /* tokens, padded to the model's vocab_size                */
     glmq_vocab_text *tokens;
     uint8_t *types;
     size_t merge_count;
-    glmq_vocab_text *merges;  /* "a b"                                                   */
+    glmq_vocab_text *merges; /* "a b"                                                   */
     int64_t bos, eos, pad, unk, eot, eom; /* -1: none                                    */
-    int add_bos, add_eos;     /* -1: not stated                                          */
+    int add_bos, add_eos;      /* -1: not stated                                          */
     const char *chat_template; /* NULL: none                                             */
     size_t chat_template_len;
-    size_t template_count;    /* further templates, by name                              */
+    size_t template_count; /* further templates, by name                              */
     glmq_vocab_template *templates;
-    uint64_t max_length;      /* model_max_length; 0: not known                          */
+    uint64_t max_length; /* model_max_length; 0: not known                          */
 } glmq_vocab;
 
 /* JSON texts as read from the files; NULL where a file is absent.  `vocab_size` pads the

@@ -20,27 +20,30 @@ typedef struct glmq_array {
 } glmq_array;
 
 /* One key of safetensors' __metadata__. */
-typedef struct glmq_meta { const char *key, *value; uint32_t file; } glmq_meta;
+typedef struct glmq_meta {
+    const char *key, *value;
+    uint32_t file;
+} glmq_meta;
 
 typedef struct glmq_catalog {
     glmq_arena arena;
     const glmq_source *source;
     glmq_container container;
-    glmq_array *arrays;       /* in the order of files and, within one, of offsets       */
+    glmq_array *arrays; /* in the order of files and, within one, of offsets       */
     size_t count, capacity;
-    glmq_strmap by_name;      /* -> index                                                */
-    uint32_t *shards;         /* files that hold arrays                                  */
+    glmq_strmap by_name; /* -> index                                                */
+    uint32_t *shards;    /* files that hold arrays                                  */
     size_t shard_count;
-    glmq_meta *meta;          /* safetensors __metadata__, all shards                    */
+    glmq_meta *meta; /* safetensors __metadata__, all shards                    */
     size_t meta_count;
-    char *config_text;        /* config.json as it is; NULL: none                        */
+    char *config_text; /* config.json as it is; NULL: none                        */
     size_t config_len;
-    cJSON *config;            /* parsed; NULL: none                                      */
-    cJSON *quant;             /* the quantization config: a reference into `config`, or  */
-    int quant_owned;          /* a parsed side file when that has none (then owned)      */
-    const char *quant_file;   /* where `quant` came from                                 */
-    struct glmq_gguf *gguf;   /* key-values of a GGUF; NULL otherwise                    */
-    glmq_problem *problems;   /* found while opening; taken over by the graph            */
+    cJSON *config;          /* parsed; NULL: none                                      */
+    cJSON *quant;           /* the quantization config: a reference into `config`, or  */
+    int quant_owned;        /* a parsed side file when that has none (then owned)      */
+    const char *quant_file; /* where `quant` came from                                 */
+    struct glmq_gguf *gguf; /* key-values of a GGUF; NULL otherwise                    */
+    glmq_problem *problems; /* found while opening; taken over by the graph            */
     size_t problem_count, problem_capacity;
     const struct glmq_catalog_options *options; /* while opening; then NULL              */
 } glmq_catalog;
@@ -62,7 +65,8 @@ glmq_status glmq_catalog_open(glmq_catalog **out, const glmq_source *src,
 void glmq_catalog_close(glmq_catalog *cat);
 
 const glmq_array *glmq_catalog_find(const glmq_catalog *cat, const char *name, size_t len);
-const char *glmq_catalog_text(const glmq_catalog *cat, const char *config_path); /* string or NULL */
+const char *glmq_catalog_text(const glmq_catalog *cat,
+                              const char *config_path); /* string or NULL */
 const char *glmq_catalog_meta(const glmq_catalog *cat, const char *key);
 glmq_status glmq_catalog_note(glmq_catalog *cat, glmq_severity severity, const char *code,
                               const char *tensor, const char *file, const char *format, ...)

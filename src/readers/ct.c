@@ -16,12 +16,9 @@
 #include <string.h>
 
 static const glmq_slot_name slots[] = {
-    { "weight_packed", GLMQ_SLOT_CODES, 0 },
-    { "weight_scale", GLMQ_SLOT_SCALES, 0 },
-    { "weight_zero_point", GLMQ_SLOT_ZEROS, 0 },
-    { "weight_shape", GLMQ_SLOT_SHAPE, 0 },
-    { "weight_g_idx", GLMQ_SLOT_PERM, 0 },
-    { "weight_global_scale", GLMQ_SLOT_GLOBAL, 0 },
+    { "weight_packed", GLMQ_SLOT_CODES, 0 },     { "weight_scale", GLMQ_SLOT_SCALES, 0 },
+    { "weight_zero_point", GLMQ_SLOT_ZEROS, 0 }, { "weight_shape", GLMQ_SLOT_SHAPE, 0 },
+    { "weight_g_idx", GLMQ_SLOT_PERM, 0 },       { "weight_global_scale", GLMQ_SLOT_GLOBAL, 0 },
     { "input_scale", GLMQ_SLOT_INPUT_SCALE, 0 },
 };
 
@@ -42,8 +39,8 @@ typedef struct {
     const glmq_catalog *cat;
     scheme schemes[GROUPS_MAX];
     size_t count;
-    int fake;         /* quantization_status: not compressed yet        */
-    uint64_t others;  /* modules that differ from the one scheme        */
+    int fake;        /* quantization_status: not compressed yet        */
+    uint64_t others; /* modules that differ from the one scheme        */
     char first[160], why[160];
 } job;
 
@@ -113,9 +110,9 @@ static glmq_status read_scheme(job *j, const cJSON *group, glmq_error *err)
 static glmq_status read_preset(job *j, const cJSON *group, glmq_error *err)
 {
     static const scheme presets[] = {
-        { "W4A16", 4, 128, STRATEGY_GROUP, 1 },   { "W4A16_ASYM", 4, 128, STRATEGY_GROUP, 0 },
-        { "W8A16", 8, 128, STRATEGY_GROUP, 1 },   { "W8A8", 8, 0, STRATEGY_CHANNEL, 1 },
-        { "INT8", 8, 0, STRATEGY_CHANNEL, 1 },    { "W4AFP8", 4, 128, STRATEGY_GROUP, 1 },
+        { "W4A16", 4, 128, STRATEGY_GROUP, 1 }, { "W4A16_ASYM", 4, 128, STRATEGY_GROUP, 0 },
+        { "W8A16", 8, 128, STRATEGY_GROUP, 1 }, { "W8A8", 8, 0, STRATEGY_CHANNEL, 1 },
+        { "INT8", 8, 0, STRATEGY_CHANNEL, 1 },  { "W4AFP8", 4, 128, STRATEGY_GROUP, 1 },
         { "W4A8", 4, 128, STRATEGY_GROUP, 1 },
     };
 
@@ -134,8 +131,9 @@ static glmq_status read_preset(job *j, const cJSON *group, glmq_error *err)
 static glmq_status refuse_others(const cJSON *q, glmq_error *err)
 {
     static const char *const refused[] = {
-        "marlin-24", "sparse-bitmask", "sparse-24-bitmask", "float-quantized",
-        "nvfp4-pack-quantized", "mxfp4-pack-quantized", "mxfp8-quantized", "mxfp6-pack-quantized",
+        "marlin-24",       "sparse-bitmask",       "sparse-24-bitmask",
+        "float-quantized", "nvfp4-pack-quantized", "mxfp4-pack-quantized",
+        "mxfp8-quantized", "mxfp6-pack-quantized",
     };
     const char *format = glmq_json_string(q, "format");
     const char *sparse = glmq_json_string(q, "sparsity_config.format");
@@ -191,7 +189,8 @@ static glmq_status read_shape(const job *j, const glmq_module *m, uint64_t *rows
     if (!a)
         return glmq_fail(err, GLMQ_E_FORMAT, "%.*s.weight_shape is missing", (int)m->name_len,
                          m->name);
-    if (!((a->dtype == GLMQ_DT_I64 && a->bytes == 16) || (a->dtype == GLMQ_DT_I32 && a->bytes == 8)))
+    if (!((a->dtype == GLMQ_DT_I64 && a->bytes == 16) ||
+          (a->dtype == GLMQ_DT_I32 && a->bytes == 8)))
         return glmq_fail(err, GLMQ_E_FORMAT, "%s: not two integers", a->name);
     GLMQ_TRY(glmq_source_read(j->cat->source, a->file, a->offset, raw, (size_t)a->bytes, err));
     for (int i = 0; i < 2; i++)
@@ -229,8 +228,8 @@ static int fits(uint64_t words, uint64_t cols, uint64_t bits)
 }
 
 /* Bits of packed codes: a scheme's if the width agrees, else the one width that does. */
-static glmq_status measure_bits(const job *j, const glmq_array *codes, uint64_t cols,
-                                uint8_t *bits, glmq_error *err)
+static glmq_status measure_bits(const job *j, const glmq_array *codes, uint64_t cols, uint8_t *bits,
+                                glmq_error *err)
 {
     static const uint8_t usual[] = { 4, 8, 2, 3, 5, 6, 7, 1 };
     const uint64_t words = codes->dims[1];
@@ -252,8 +251,9 @@ static glmq_status measure_bits(const job *j, const glmq_array *codes, uint64_t 
         *bits = usual[i];
         return GLMQ_OK;
     }
-    return glmq_fail(err, GLMQ_E_FORMAT, "%s: %" PRIu64 " words are no codes for %" PRIu64
-                     " columns", codes->name, words, cols);
+    return glmq_fail(err, GLMQ_E_FORMAT,
+                     "%s: %" PRIu64 " words are no codes for %" PRIu64 " columns", codes->name,
+                     words, cols);
 }
 
 /* The scale's shape: [N, G] by group, [N, 1] or [N] by channel, [1] or [] for the tensor. */
@@ -274,8 +274,8 @@ static glmq_status measure_groups(const glmq_module *m, uint64_t rows, uint64_t 
         return GLMQ_OK;
     }
     if (s->rank > 2 || n != rows || groups == 0)
-        return glmq_fail(err, GLMQ_E_FORMAT, "%s: %" PRIu64 " x %" PRIu64 " for %" PRIu64
-                         " rows", s->name, n, groups, rows);
+        return glmq_fail(err, GLMQ_E_FORMAT, "%s: %" PRIu64 " x %" PRIu64 " for %" PRIu64 " rows",
+                         s->name, n, groups, rows);
     if (groups == 1) return GLMQ_OK;
     if (cols % groups || cols / groups > UINT32_MAX)
         return glmq_fail(err, GLMQ_E_FORMAT, "%s: %" PRIu64 " groups for %" PRIu64 " columns",
@@ -332,8 +332,10 @@ static glmq_status compare(job *j, const glmq_module *m, glmq_encoding *e, uint6
         return glmq_fail(err, GLMQ_E_FORMAT, "%.*s: no config group describes its arrays",
                          (int)m->name_len, m->name);
     if (!j->schemes[0].symmetric && e->zero_kind == GLMQ_ZERO_MID)
-        return glmq_fail(err, GLMQ_E_FORMAT, "%.*s.weight_zero_point is missing, the config says "
-                         "asymmetric", (int)m->name_len, m->name);
+        return glmq_fail(err, GLMQ_E_FORMAT,
+                         "%.*s.weight_zero_point is missing, the config says "
+                         "asymmetric",
+                         (int)m->name_len, m->name);
     if (j->others++ == 0) {
         snprintf(j->first, sizeof j->first, "%.*s", (int)(m->name_len < 150 ? m->name_len : 150),
                  m->name);
@@ -351,8 +353,8 @@ static glmq_status refuse_floats(const glmq_module *m, glmq_error *err)
     const char *format = NULL;
 
     if (codes && codes->dtype == GLMQ_DT_U8)
-        format = scales && scales->dtype == GLMQ_DT_U8 ? "mxfp4-pack-quantized"
-                                                       : "nvfp4-pack-quantized";
+        format =
+            scales && scales->dtype == GLMQ_DT_U8 ? "mxfp4-pack-quantized" : "nvfp4-pack-quantized";
     else if (m->slot[GLMQ_SLOT_GLOBAL])
         format = "nvfp4-pack-quantized";
     else if (m->plain && (m->plain->dtype == GLMQ_DT_F8_E4M3 || m->plain->dtype == GLMQ_DT_F8_E5M2))
@@ -408,9 +410,9 @@ static glmq_status add_integers(job *j, const glmq_module *m, const glmq_array *
 /* Activation parameters beside weights: they change no weight. */
 static int is_activation(const char *name)
 {
-    static const char *const leaves[] = { ".output_scale", ".input_zero_point",
-                                          ".output_zero_point", ".k_zero_point", ".v_zero_point",
-                                          ".input_global_scale" };
+    static const char *const leaves[] = { ".output_scale",      ".input_zero_point",
+                                          ".output_zero_point", ".k_zero_point",
+                                          ".v_zero_point",      ".input_global_scale" };
     const size_t len = strlen(name);
 
     for (size_t i = 0; i < GLMQ_COUNT(leaves); i++) {

@@ -78,8 +78,10 @@ static glmq_status add_experts(job *j, glmq_error *err)
     const uint64_t per = j->all.rows / stored;
 
     if (stored != experts || (both && per % 2))
-        return glmq_fail(err, GLMQ_E_FORMAT, "%s: %" PRIu64 " experts of %" PRIu64
-                         " rows, expected %" PRIu64 " experts", j->a->name, stored, per, experts);
+        return glmq_fail(err, GLMQ_E_FORMAT,
+                         "%s: %" PRIu64 " experts of %" PRIu64 " rows, expected %" PRIu64
+                         " experts",
+                         j->a->name, stored, per, experts);
     for (uint64_t e = 0; e < stored; e++) {
         const uint64_t rows = both ? per / 2 : per;
 
@@ -208,8 +210,7 @@ static glmq_status add_array(job *j, glmq_error *err)
         return GLMQ_OK;
     }
     GLMQ_TRY(whole_part(j, err));
-    if (glmq_names_match(j->g->names, NAMES_GGUF, j->a->name, len, &j->m))
-        return add_known(j, err);
+    if (glmq_names_match(j->g->names, NAMES_GGUF, j->a->name, len, &j->m)) return add_known(j, err);
     return add_unknown(j, err);
 }
 

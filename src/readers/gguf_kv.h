@@ -7,16 +7,28 @@
 #include <stdint.h>
 
 enum {
-    GGUF_U8, GGUF_I8, GGUF_U16, GGUF_I16, GGUF_U32, GGUF_I32, GGUF_F32, GGUF_BOOL,
-    GGUF_STRING, GGUF_ARRAY, GGUF_U64, GGUF_I64, GGUF_F64, GGUF_TYPES
+    GGUF_U8,
+    GGUF_I8,
+    GGUF_U16,
+    GGUF_I16,
+    GGUF_U32,
+    GGUF_I32,
+    GGUF_F32,
+    GGUF_BOOL,
+    GGUF_STRING,
+    GGUF_ARRAY,
+    GGUF_U64,
+    GGUF_I64,
+    GGUF_F64,
+    GGUF_TYPES
 };
 
 typedef struct glmq_gguf_value {
     const char *key;
     size_t key_len;
-    uint32_t type, item;    /* item: element type of an array                           */
-    uint64_t count;         /* elements; 1 for scalars                                  */
-    const uint8_t *data;    /* as in the file: strings are u64 length + bytes           */
+    uint32_t type, item; /* item: element type of an array                           */
+    uint64_t count;      /* elements; 1 for scalars                                  */
+    const uint8_t *data; /* as in the file: strings are u64 length + bytes           */
     uint64_t bytes;
 } glmq_gguf_value;
 
@@ -28,7 +40,8 @@ typedef struct glmq_gguf {
 } glmq_gguf;
 
 const glmq_gguf_value *glmq_gguf_get(const glmq_gguf *g, const char *key);
-int glmq_gguf_u64(const glmq_gguf *g, const char *key, uint64_t *out);  /* 1, or 0: absent or no such integer */
+int glmq_gguf_u64(const glmq_gguf *g, const char *key,
+                  uint64_t *out); /* 1, or 0: absent or no such integer */
 int glmq_gguf_f64(const glmq_gguf *g, const char *key, double *out);
 int glmq_gguf_bool(const glmq_gguf *g, const char *key, int *out);
 int glmq_gguf_string(const glmq_gguf *g, const char *key, const char **s, size_t *len);

@@ -299,8 +299,8 @@ static glmq_status measure(const job *j, const glmq_module *m, uint64_t *bits, u
 
 /* Columns per scale: the configuration's if the number of groups fits it, else what the
  * arrays say.  0 stands for the whole row. */
-static glmq_status measure_group(const job *j, const glmq_module *m, uint64_t cols,
-                                 uint32_t *group, glmq_error *err)
+static glmq_status measure_group(const job *j, const glmq_module *m, uint64_t cols, uint32_t *group,
+                                 glmq_error *err)
 {
     const glmq_array *scales = m->slot[GLMQ_SLOT_SCALES];
     const uint64_t groups = scales->dims[0];
@@ -363,8 +363,9 @@ static glmq_status add_module(void *user, const glmq_module *m, glmq_error *err)
 
 static int gptq_probe(const glmq_catalog *cat)
 {
-    static const char *const methods[] = { "gptq", "gptqmodel", "auto-round", "autoround",
-                                           "intel/auto-round", "auto_round", "awq" };
+    static const char *const methods[] = { "gptq",      "gptqmodel",        "auto-round",
+                                           "autoround", "intel/auto-round", "auto_round",
+                                           "awq" };
     const char *method = glmq_json_string(cat->quant, "quant_method");
 
     if (cat->container != CONTAINER_SAFETENSORS) return 0;
@@ -386,7 +387,8 @@ static glmq_status gptq_open(glmq_graph *g, const glmq_catalog *cat, glmq_error 
     if (j.other_bits)
         st = glmq_graph_note(g, GLMQ_WARNING, "config-bits", NULL, cat->quant_file,
                              "%s and %" PRIu64 " others are not stored in the %" PRIu64
-                             " bits of the config", j.first_bits, j.other_bits - 1, j.p.bits);
+                             " bits of the config",
+                             j.first_bits, j.other_bits - 1, j.p.bits);
     if (!st && j.other_groups)
         st = glmq_graph_note(g, GLMQ_WARNING, "config-group", NULL, cat->quant_file,
                              "%s and %" PRIu64 " others do not have the config's groups of %lld",

@@ -244,9 +244,8 @@ static void whole_part(const glmq_catalog *cat, const glmq_array *a, uint64_t ro
     p->span[GLMQ_SLOT_CODES] = span_of(cat, a);
 }
 
-static glmq_status add_rows(glmq_graph *g, glmq_role role, const glmq_name_match *m,
-                            int64_t expert, const glmq_part *all, uint64_t row, uint64_t rows,
-                            glmq_error *err)
+static glmq_status add_rows(glmq_graph *g, glmq_role role, const glmq_name_match *m, int64_t expert,
+                            const glmq_part *all, uint64_t row, uint64_t rows, glmq_error *err)
 {
     glmq_part p = *all;
 
@@ -272,7 +271,8 @@ static glmq_status add_experts(glmq_graph *g, const glmq_catalog *cat, const glm
     for (uint64_t e = 0; e < a->dims[0]; e++) {
         const uint64_t row = e * a->dims[1];
         GLMQ_TRY(add_rows(g, m->row->role, m, (int64_t)e, &p, row, per, err));
-        if (both) GLMQ_TRY(add_rows(g, GLMQ_ROLE_EXPERTS_UP, m, (int64_t)e, &p, row + per, per, err));
+        if (both)
+            GLMQ_TRY(add_rows(g, GLMQ_ROLE_EXPERTS_UP, m, (int64_t)e, &p, row + per, per, err));
     }
     return GLMQ_OK;
 }

@@ -45,21 +45,29 @@ static glmq_status plain_open(glmq_graph *g, const glmq_catalog *cat, glmq_error
         return glmq_fail(err, GLMQ_E_ARG, "a GGUF is read as \"gguf\" only");
     for (size_t i = 0; i < cat->count; i++)
         GLMQ_TRY(glmq_hf_add_plain(g, cat, &cat->arrays[i], err));
-    if (cat->quant &&
-        glmq_graph_note(g, GLMQ_WARNING, "config-quantization", NULL, cat->quant_file,
-                        "a quantization config, but no quantized array"))
+    if (cat->quant && glmq_graph_note(g, GLMQ_WARNING, "config-quantization", NULL, cat->quant_file,
+                                      "a quantization config, but no quantized array"))
         return glmq_fail(err, GLMQ_E_NOMEM, "problems");
     return GLMQ_OK;
 }
 
 const glmq_reader glmq_reader_bf16 = {
-    .name = "bf16", .about = "plain BF16 safetensors", .probe = bf16_probe, .open = plain_open,
+    .name = "bf16",
+    .about = "plain BF16 safetensors",
+    .probe = bf16_probe,
+    .open = plain_open,
 };
 
 const glmq_reader glmq_reader_f16 = {
-    .name = "f16", .about = "plain F16 safetensors", .probe = f16_probe, .open = plain_open,
+    .name = "f16",
+    .about = "plain F16 safetensors",
+    .probe = f16_probe,
+    .open = plain_open,
 };
 
 const glmq_reader glmq_reader_f32 = {
-    .name = "f32", .about = "plain F32 safetensors", .probe = f32_probe, .open = plain_open,
+    .name = "f32",
+    .about = "plain F32 safetensors",
+    .probe = f32_probe,
+    .open = plain_open,
 };

@@ -7,7 +7,7 @@
 
 typedef struct glmq_reader {
     const char *name, *about;
-    int (*probe)(const glmq_catalog *cat);                       /* 0 not mine … 100 certain */
+    int (*probe)(const glmq_catalog *cat); /* 0 not mine … 100 certain */
     glmq_status (*open)(glmq_graph *g, const glmq_catalog *cat, glmq_error *err);
 } glmq_reader;
 
@@ -24,13 +24,13 @@ const glmq_reader *glmq_reader_find(const char *name);
 typedef struct glmq_slot_name {
     const char *suffix; /* "qweight": the array is MODULE.qweight                        */
     uint8_t slot;
-    uint8_t required;   /* of a quantized module                                         */
+    uint8_t required; /* of a quantized module                                         */
 } glmq_slot_name;
 
 typedef struct glmq_module {
-    const char *name;      /* module path without the suffix (length name_len), or the   */
-    size_t name_len;       /* full name of an array that is no slot                      */
-    int quantized;         /* has slot arrays of the table                               */
+    const char *name; /* module path without the suffix (length name_len), or the   */
+    size_t name_len;  /* full name of an array that is no slot                      */
+    int quantized;    /* has slot arrays of the table                               */
     const glmq_array *slot[GLMQ_SLOTS]; /* NULL where absent                             */
     const glmq_array *plain;            /* MODULE.weight, or the array itself            */
 } glmq_module;
@@ -44,8 +44,7 @@ glmq_status glmq_modules_each(const glmq_catalog *cat, const glmq_slot_name *slo
                               void *user, glmq_error *err);
 
 /* The shape that the model gives a module ("….q_proj"): 1, or 0 when it does not know it. */
-int glmq_hf_module_shape(const glmq_graph *g, const glmq_module *m, uint64_t *rows,
-                         uint64_t *cols);
+int glmq_hf_module_shape(const glmq_graph *g, const glmq_module *m, uint64_t *rows, uint64_t *cols);
 
 /* Does some array of the checkpoint end in ".suffix"?  `dtype` NONE: of whatever type. */
 int glmq_catalog_has_suffix(const glmq_catalog *cat, const char *suffix, glmq_dtype dtype);

@@ -10,9 +10,9 @@
 
 typedef struct glmq_check {
     glmq_arena arena;
-    glmq_problem *at;       /* the graph's own problems first, then by tensor            */
+    glmq_problem *at; /* the graph's own problems first, then by tensor            */
     size_t count, capacity;
-    size_t errors;          /* of severity GLMQ_ERROR                                    */
+    size_t errors; /* of severity GLMQ_ERROR                                    */
 } glmq_check;
 
 /* `opt` gives jobs, memory, cancel and each; its glob is not used.  A problem of the data is

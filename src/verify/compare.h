@@ -18,7 +18,7 @@ typedef struct glmq_permutation {
 /* The permutations of a checkpoint's manifest, by tensor name. */
 typedef struct glmq_permutations {
     glmq_arena arena;
-    glmq_strmap by_tensor;      /* logical name -> number                              */
+    glmq_strmap by_tensor; /* logical name -> number                              */
     glmq_permutation *at;
     size_t count, capacity;
 } glmq_permutations;
@@ -41,7 +41,7 @@ typedef struct glmq_comparer {
     glmq_tensor_fetch *ta, *tb;
     glmq_fetch *pa, *pb;
     glmq_hash *ha, *hb;
-    uint8_t *buffer;            /* tiles                                               */
+    uint8_t *buffer; /* tiles                                               */
     size_t capacity;
     const glmq_permutations *permutations;
 } glmq_comparer;

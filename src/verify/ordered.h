@@ -12,9 +12,9 @@
 
 typedef struct glmq_ordered {
     size_t count;
-    int workers;              /* glmq_workers(); `work` sees 0 … workers - 1              */
-    uint64_t memory;          /* 0: 2 GiB                                                */
-    uint64_t (*peak)(void *user, size_t i);  /* bytes; NULL: none worth counting          */
+    int workers;     /* glmq_workers(); `work` sees 0 … workers - 1              */
+    uint64_t memory; /* 0: 2 GiB                                                */
+    uint64_t (*peak)(void *user, size_t i); /* bytes; NULL: none worth counting          */
     glmq_status (*work)(void *user, int worker, size_t i, glmq_error *err);
     glmq_status (*done)(void *user, size_t i, glmq_error *err); /* may be NULL            */
     void *user;

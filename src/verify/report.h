@@ -9,7 +9,7 @@
 /* A tensor's row, kept: strings live in the report's arena or in the graphs. */
 typedef struct glmq_report_row {
     glmq_difference d;
-    char *from, *to;          /* encodings; "" where there is none                       */
+    char *from, *to; /* encodings; "" where there is none                       */
 } glmq_report_row;
 
 /* One line of the summary: tensors of one role that went from one encoding to another. */
@@ -23,16 +23,16 @@ typedef struct glmq_report_role {
 typedef struct glmq_report {
     glmq_arena arena;
     glmq_verify_level level;
-    const char *source, *result;        /* as the user named them                        */
+    const char *source, *result; /* as the user named them                        */
     glmq_verify_result total;
     glmq_report_row *rows;
     size_t count, capacity;
     glmq_report_role *roles;
     size_t role_count, role_capacity;
-    double max_rmse_allowed;            /* negative: no threshold                        */
-    uint64_t over;                      /* rows over the threshold                       */
-    int failed;                         /* out of memory while collecting                */
-} glmq_report; /* { .level, .source, .result, .max_rmse_allowed = -1 } is ready */
+    double max_rmse_allowed; /* negative: no threshold                        */
+    uint64_t over;           /* rows over the threshold                       */
+    int failed;              /* out of memory while collecting                */
+} glmq_report;               /* { .level, .source, .result, .max_rmse_allowed = -1 } is ready */
 
 /* For glmq_verify_options.each: adds a row (user is the report). */
 void glmq_report_add(void *user, const glmq_difference *d);

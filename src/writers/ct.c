@@ -119,8 +119,7 @@ static glmq_status config_text(glmq_text *t, glmq_plan *p, const glmq_hf_groups 
     size_t count;
     GLMQ_TRY(glmq_hf_kept_modules(p, &ignore, &count, err));
     glmq_text_add(t, "{\n    \"config_groups\": {");
-    for (int32_t k = 0; k < (int32_t)groups->count; k++)
-        GLMQ_TRY(add_group(t, p, groups, k, err));
+    for (int32_t k = 0; k < (int32_t)groups->count; k++) GLMQ_TRY(add_group(t, p, groups, k, err));
     glmq_text_add(t, groups->count ? "\n    },\n" : "},\n");
     glmq_text_add(t, "    \"format\": \"pack-quantized\",\n"
                      "    \"global_compression_ratio\": null,\n");

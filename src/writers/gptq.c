@@ -108,8 +108,9 @@ static void add_meta(glmq_text *t, const char *indent, const glmq_hf_groups *gro
     for (size_t k = 0; k < groups->count; k++) {
         const glmq_encoding *e = &groups->encoding[k];
         if (e->zero_kind == GLMQ_ZERO_MID || e->variant != GPTQ_V1) continue;
-        glmq_text_printf(t, "%s  \"meta\": {\"quantizer\": [\"glmq:" GLMQ_VERSION
-                         "\", \"gptqmodel:0.9.0\"]},\n", indent);
+        glmq_text_printf(
+            t, "%s  \"meta\": {\"quantizer\": [\"glmq:" GLMQ_VERSION "\", \"gptqmodel:0.9.0\"]},\n",
+            indent);
         return;
     }
 }

@@ -186,11 +186,21 @@ static const struct stays {
     const char *glob;
     int encoding; /* speaks of the encoding: travels where the encoding stays the same */
 } stays[] = {
-    { "*.safetensors", 0 },   { "*.gguf", 0 },           { "*.bin", 0 },
-    { "*.pt", 0 },            { "*.pth", 0 },            { "*.index.json", 0 },
-    { "config.json", 0 },     { "glmq-manifest.json", 0 }, { "README.md", 0 },
-    { ".*", 0 },              { "quantize_config.json", 1 }, { "quant_config.json", 1 },
-    { "quantization_config.json", 1 }, { "hf_quant_config.json", 1 }, { "recipe.yaml", 1 },
+    { "*.safetensors", 0 },
+    { "*.gguf", 0 },
+    { "*.bin", 0 },
+    { "*.pt", 0 },
+    { "*.pth", 0 },
+    { "*.index.json", 0 },
+    { "config.json", 0 },
+    { "glmq-manifest.json", 0 },
+    { "README.md", 0 },
+    { ".*", 0 },
+    { "quantize_config.json", 1 },
+    { "quant_config.json", 1 },
+    { "quantization_config.json", 1 },
+    { "hf_quant_config.json", 1 },
+    { "recipe.yaml", 1 },
     { "tq_config.json", 1 },
 };
 

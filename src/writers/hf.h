@@ -43,7 +43,7 @@ glmq_status glmq_hf_kept_modules(glmq_plan *p, const char ***list, size_t *count
  * equal. */
 enum { HF_GROUP_NONE = -2, HF_GROUP_KEPT = -1 };
 typedef struct glmq_hf_groups {
-    int32_t *of;            /* per graph tensor: HF_GROUP_…, or an encoding below        */
+    int32_t *of; /* per graph tensor: HF_GROUP_…, or an encoding below        */
     glmq_encoding *encoding;
     size_t count;
 } glmq_hf_groups;

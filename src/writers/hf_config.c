@@ -94,7 +94,8 @@ static glmq_status plan_tokenizer(glmq_plan *p, const glmq_vocab *v, glmq_error 
     glmq_text t = { 0 };
     glmq_status st = glmq_vocab_to_tokenizer_json(&t, v, err);
     if (st == GLMQ_E_UNSUPPORTED) {
-        const char *why = glmq_arena_printf(&p->arena, "cannot be rebuilt from the metadata: "
+        const char *why = glmq_arena_printf(&p->arena,
+                                            "cannot be rebuilt from the metadata: "
                                             "pre-tokenizer \"%s\", only \"glm4\" is known",
                                             v->pre ? v->pre : "");
         glmq_text_free(&t);
@@ -127,8 +128,8 @@ glmq_status glmq_hf_plan_gguf_files(glmq_plan *p, glmq_error *err)
     glmq_vocab v;
     const glmq_status st = glmq_vocab_from_gguf(&v, &p->arena, p->graph->catalog->gguf, err);
     if (st == GLMQ_E_UNSUPPORTED)
-        return glmq_plan_drop(p, "tokenizer.json",
-                              "the metadata hold no byte-level BPE vocabulary", err);
+        return glmq_plan_drop(p, "tokenizer.json", "the metadata hold no byte-level BPE vocabulary",
+                              err);
     if (st) return st;
     GLMQ_TRY(plan_tokenizer(p, &v, err));
     GLMQ_TRY(plan_generation(p, err));

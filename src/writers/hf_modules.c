@@ -120,7 +120,10 @@ glmq_status glmq_hf_kept_modules(glmq_plan *p, const char ***list, size_t *count
 
 /* ---- groups ---- */
 
-typedef struct tally { size_t tensors; int32_t first; } tally;
+typedef struct tally {
+    size_t tensors;
+    int32_t first;
+} tally;
 
 static int by_tensors(const void *x, const void *y)
 {

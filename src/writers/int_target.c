@@ -19,11 +19,11 @@ static const struct {
     const char *word; /* ends in '=' where a value follows */
     unsigned given;
 } speaks_of[] = {
-    { "bits=", 1u << GIVEN_BITS },   { "int2", 1u << GIVEN_BITS },
-    { "int3", 1u << GIVEN_BITS },    { "int4", 1u << GIVEN_BITS },
-    { "int8", 1u << GIVEN_BITS },    { "group=", 1u << GIVEN_GROUP },
+    { "bits=", 1u << GIVEN_BITS },    { "int2", 1u << GIVEN_BITS },
+    { "int3", 1u << GIVEN_BITS },     { "int4", 1u << GIVEN_BITS },
+    { "int8", 1u << GIVEN_BITS },     { "group=", 1u << GIVEN_GROUP },
     { "channel", 1u << GIVEN_GROUP }, { "tensor", 1u << GIVEN_GROUP },
-    { "sym", 1u << GIVEN_ZERO },     { "asym", 1u << GIVEN_ZERO },
+    { "sym", 1u << GIVEN_ZERO },      { "asym", 1u << GIVEN_ZERO },
 };
 
 static int is_word(const char *s, size_t len, const char *word)
@@ -97,8 +97,8 @@ static const struct {
     uint8_t bits, stored_zero;
     uint16_t group;
 } int_codecs[] = {
-    { "gptq", 0, 0, 0 },  { "ctpack", 0, 0, 0 }, { "ctint", 0, 0, 0 },  { "q4_0", 4, 0, 32 },
-    { "q4_1", 4, 1, 32 }, { "q5_0", 8, 0, 32 },  { "q5_1", 8, 1, 32 },  { "q8_0", 8, 0, 32 },
+    { "gptq", 0, 0, 0 },  { "ctpack", 0, 0, 0 }, { "ctint", 0, 0, 0 }, { "q4_0", 4, 0, 32 },
+    { "q4_1", 4, 1, 32 }, { "q5_0", 8, 0, 32 },  { "q5_1", 8, 1, 32 }, { "q8_0", 8, 0, 32 },
 };
 
 /* bits, group, group_rows, zero_kind and act_order of `from` into *to; 0 when it has none. */
@@ -169,8 +169,8 @@ static int fits(const glmq_encoding *enc, const glmq_tensor *x)
 
 static void stay(glmq_want *want, const glmq_tensor *x, const char *reason)
 {
-    want->enc = glmq_tensor_quantized(x) ? glmq_encoding_of_dtype(GLMQ_DT_F32)
-                                         : glmq_tensor_plain(x);
+    want->enc =
+        glmq_tensor_quantized(x) ? glmq_encoding_of_dtype(GLMQ_DT_F32) : glmq_tensor_plain(x);
     if (reason) want->reason = reason;
 }
 
@@ -240,7 +240,7 @@ static void obey(const glmq_int_format *f, const glmq_target *t, const glmq_grap
 {
     glmq_encoding from = { 0 };
     if (want->enc.codec != t->enc.codec) return; /* plain, or fit() refuses it */
-    want->enc.variant = t->enc.variant;           /* one for the whole checkpoint */
+    want->enc.variant = t->enc.variant;          /* one for the whole checkpoint */
     if (!want->enc.scale_dtype) want->enc.scale_dtype = scale_dtype(f, t, g, x);
     want->enc.act_order = f->act_order;
     if (x->parts == 1 && int_params(&x->part[0].enc, &from) && from.act_order &&

@@ -6,11 +6,11 @@
 #include "convert/plan.h"
 
 typedef struct glmq_int_format {
-    const char *name, *options;  /* options: as --list-formats shows them             */
-    const char *const *refused;  /* words of schemes without an encoder; ends in NULL  */
-    uint8_t scale_dtype;         /* of every checkpoint; NONE: as the source has it    */
-    uint8_t act_order;           /* where the columns are in order: NONE, or TRIVIAL    */
-    int whole_tensor;            /* can store one scale for everything                 */
+    const char *name, *options; /* options: as --list-formats shows them             */
+    const char *const *refused; /* words of schemes without an encoder; ends in NULL  */
+    uint8_t scale_dtype;        /* of every checkpoint; NONE: as the source has it    */
+    uint8_t act_order;          /* where the columns are in order: NONE, or TRIVIAL    */
+    int whole_tensor;           /* can store one scale for everything                 */
 } glmq_int_format;
 
 /* The target of a writer, its choice for one tensor, and its refusal: see writer.h. */

@@ -9,13 +9,15 @@
  * cut), orders each shard as the reference writer does (dtype descending, then name), makes
  * headers ({"__metadata__":{"format":"pt", …}}, padded to 8), sets file, offset of every
  * array, and adds model.safetensors.index.json when there is more than one shard. */
-typedef struct glmq_st_meta { const char *key, *value; } glmq_st_meta;
+typedef struct glmq_st_meta {
+    const char *key, *value;
+} glmq_st_meta;
 glmq_status glmq_safetensors_layout(glmq_plan *p, const glmq_st_meta *meta, size_t n,
                                     glmq_error *err);
 
 /* ---- gguf.c ---- key-values to write, and the layout of one or many parts. */
 typedef struct glmq_gguf_kv {
-    glmq_text data;   /* encoded key-values                                               */
+    glmq_text data; /* encoded key-values                                               */
     uint64_t count;
 } glmq_gguf_kv;
 void glmq_gguf_put_u16(glmq_gguf_kv *kv, const char *key, uint16_t v);

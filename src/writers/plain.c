@@ -60,15 +60,15 @@ static glmq_status plain_plan(glmq_plan *p, glmq_error *err)
     return glmq_hf_plan_side_files(p, &config, err);
 }
 
-#define PLAIN(word, text)                                   \
-    const glmq_writer glmq_writer_##word = {                \
-        .name = #word,                                      \
-        .about = text,                                      \
-        .options = "",                                      \
-        .target = plain_target,                            \
-        .choose = plain_choose,                             \
-        .fit = plain_fit,                                   \
-        .plan = plain_plan,                                 \
+#define PLAIN(word, text)                                                                          \
+    const glmq_writer glmq_writer_##word = {                                                       \
+        .name = #word,                                                                             \
+        .about = text,                                                                             \
+        .options = "",                                                                             \
+        .target = plain_target,                                                                    \
+        .choose = plain_choose,                                                                    \
+        .fit = plain_fit,                                                                          \
+        .plan = plain_plan,                                                                        \
     }
 
 PLAIN(bf16, "BF16 safetensors");

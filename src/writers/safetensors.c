@@ -196,8 +196,10 @@ static glmq_status add_index(glmq_plan *p, placed *arrays, size_t count, uint64_
     glmq_text t = { 0 };
     glmq_status st;
     qsort(arrays, count, sizeof *arrays, by_name);
-    glmq_text_printf(&t, "{\n  \"metadata\": {\n    \"total_size\": %" PRIu64 "\n  },\n"
-                     "  \"weight_map\": {", total);
+    glmq_text_printf(&t,
+                     "{\n  \"metadata\": {\n    \"total_size\": %" PRIu64 "\n  },\n"
+                     "  \"weight_map\": {",
+                     total);
     for (size_t i = 0; i < count; i++) {
         const glmq_plan_array *a = arrays[i];
         glmq_text_add(&t, i ? ",\n    " : "\n    ");

@@ -11,7 +11,10 @@
 #include <string.h>
 
 /* Which writer can describe a codec's tensors in a new config. */
-static const struct { const char *codec; const glmq_writer *writer; } describes[] = {
+static const struct {
+    const char *codec;
+    const glmq_writer *writer;
+} describes[] = {
     { "gptq", &glmq_writer_gptq },
     { "ctpack", &glmq_writer_ct },
 };
@@ -78,11 +81,15 @@ static glmq_status same_fit(const glmq_plan *p, glmq_error *err)
     if (!changed(p)) return GLMQ_OK;
     codec = codec_of(p, &mixed);
     if (mixed)
-        return glmq_fail(err, GLMQ_E_UNSUPPORTED, "rules and source make a mixture of codecs, %s "
-                         "among them: one checkpoint has one", glmq_codec_name(codec));
+        return glmq_fail(err, GLMQ_E_UNSUPPORTED,
+                         "rules and source make a mixture of codecs, %s "
+                         "among them: one checkpoint has one",
+                         glmq_codec_name(codec));
     if (codec && !describer(codec))
-        return glmq_fail(err, GLMQ_E_UNSUPPORTED, "encodings of a %s checkpoint cannot be changed "
-                         "under `same`", glmq_codec_name(codec));
+        return glmq_fail(err, GLMQ_E_UNSUPPORTED,
+                         "encodings of a %s checkpoint cannot be changed "
+                         "under `same`",
+                         glmq_codec_name(codec));
     return GLMQ_OK;
 }
 

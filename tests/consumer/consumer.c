@@ -18,7 +18,8 @@ int main(int argc, char **argv)
         for (size_t i = 0; i < glmq_graph_count(graph); i++)
             bytes += glmq_tensor_bytes(glmq_graph_tensor(graph, i));
         printf("glmq %s: %s, %s, %zu tensors, %" PRIu64 " bytes\n", glmq_version(),
-               glmq_graph_model_type(graph), glmq_graph_format(graph), glmq_graph_count(graph), bytes);
+               glmq_graph_model_type(graph), glmq_graph_format(graph), glmq_graph_count(graph),
+               bytes);
         status = 0;
     } else {
         fprintf(stderr, "consumer: %s\n", err.msg);

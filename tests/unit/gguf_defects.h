@@ -308,18 +308,12 @@ static inline uint64_t spoil_count(uint64_t n, defect d, defect huge, defect neg
 static inline uint32_t made_version(defect d)
 {
     switch (d) {
-    case FINE_VERSION_2:
-        return 2;
-    case BAD_VERSION_0:
-        return 0;
-    case BAD_VERSION_1:
-        return 1;
-    case BAD_VERSION_4:
-        return 4;
-    case BAD_BIG_ENDIAN:
-        return UINT32_C(3) << 24;
-    default:
-        return 3;
+    case FINE_VERSION_2: return 2;
+    case BAD_VERSION_0: return 0;
+    case BAD_VERSION_1: return 1;
+    case BAD_VERSION_4: return 4;
+    case BAD_BIG_ENDIAN: return UINT32_C(3) << 24;
+    default: return 3;
     }
 }
 

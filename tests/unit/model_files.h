@@ -137,7 +137,8 @@ static inline const char *save(checkpoint *c)
                              s->name, s->dtype);
         for (int d = 0; d < s->rank; d++)
             n += (size_t)sprintf(header + n, "%s%" PRIu64, d ? "," : "", s->dims[d]);
-        n += (size_t)sprintf(header + n, "],\"data_offsets\":[%zu,%zu]}", offset, offset + s->bytes);
+        n +=
+            (size_t)sprintf(header + n, "],\"data_offsets\":[%zu,%zu]}", offset, offset + s->bytes);
         offset += s->bytes;
         assert_true(n + 400 < cap + 400);
     }

@@ -14,9 +14,9 @@ typedef struct {
     char path[512];
     glmq_source *src;
     glmq_graph *g;
-    cJSON *expected;        /* expected.json: NULL where there is none */
+    cJSON *expected; /* expected.json: NULL where there is none */
     glmq_source *values_src;
-    glmq_catalog *values;   /* expected.safetensors                    */
+    glmq_catalog *values; /* expected.safetensors                    */
 } fixture;
 
 /* ---- the fixture ---- */
@@ -244,7 +244,8 @@ static void compressed_tensors_asymmetric(void **state)
     check_integers(name, "compressed-tensors", 1, &n);
     assert_int_equal(n, 33);
     if (!open_fixture(&f, name, 1)) skip();
-    assert_int_equal(count_problems(f.g, "missing-tensor"), 135 - 39 - 44); /* all, what is stored, MTP */
+    assert_int_equal(count_problems(f.g, "missing-tensor"),
+                     135 - 39 - 44); /* all, what is stored, MTP */
     assert_int_equal(count_problems(f.g, "mtp-absent"), 1);
     shut(&f);
 }
@@ -294,8 +295,8 @@ static void check_plain(const char *name, size_t tensors)
         assert_non_null(raw);
         assert_int_equal(glmq_source_read(f.src, a->file, a->offset, raw, (size_t)a->bytes, &err),
                          GLMQ_OK);
-        have = round_to(glmq_dtype_name((glmq_dtype)a->dtype), w, (size_t)(t->rows * t->cols),
-                        &bytes);
+        have =
+            round_to(glmq_dtype_name((glmq_dtype)a->dtype), w, (size_t)(t->rows * t->cols), &bytes);
         assert_int_equal(bytes, a->bytes);
         assert_memory_equal(have, raw, bytes);
         free(have);

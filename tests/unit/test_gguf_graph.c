@@ -69,17 +69,29 @@ typedef struct {
 static void put_metadata(blob *b, which model)
 {
     static const number common[] = {
-        { "block_count", 4 }, { "nextn_predict_layers", 1 }, { "context_length", 4096 },
-        { "embedding_length", 32 }, { "feed_forward_length", 48 }, { "attention.head_count", 2 },
-        { "expert_count", 4 }, { "expert_used_count", 2 }, { "expert_feed_forward_length", 16 },
-        { "expert_shared_count", 1 }, { "leading_dense_block_count", 1 },
-        { "expert_gating_func", 2 }, { "vocab_size", 64 }, { "rope.dimension_count", 8 },
-        { "attention.head_count_kv", 1 }, { "attention.key_length", 16 },
+        { "block_count", 4 },
+        { "nextn_predict_layers", 1 },
+        { "context_length", 4096 },
+        { "embedding_length", 32 },
+        { "feed_forward_length", 48 },
+        { "attention.head_count", 2 },
+        { "expert_count", 4 },
+        { "expert_used_count", 2 },
+        { "expert_feed_forward_length", 16 },
+        { "expert_shared_count", 1 },
+        { "leading_dense_block_count", 1 },
+        { "expert_gating_func", 2 },
+        { "vocab_size", 64 },
+        { "rope.dimension_count", 8 },
+        { "attention.head_count_kv", 1 },
+        { "attention.key_length", 16 },
         { "attention.value_length", 16 },
     };
     static const number mla[] = {
-        { "attention.q_lora_rank", 24 }, { "attention.kv_lora_rank", 8 },
-        { "attention.key_length_mla", 16 }, { "attention.value_length_mla", 10 },
+        { "attention.q_lora_rank", 24 },
+        { "attention.kv_lora_rank", 8 },
+        { "attention.key_length_mla", 16 },
+        { "attention.value_length_mla", 10 },
     };
     const char *arch = model == GLM4 ? "glm4moe" : "deepseek2";
     char key[96];

@@ -87,10 +87,10 @@ static glmq_status read_config(const char *text, glmq_hparams *h, glmq_arena *a,
     return st;
 }
 
-#define GLM52                                                                              \
-    "\"model_type\":\"glm_moe_dsa\",\"hidden_size\":6144,\"num_hidden_layers\":78,"        \
-    "\"vocab_size\":154880,\"num_attention_heads\":64,\"intermediate_size\":12288,"        \
-    "\"moe_intermediate_size\":2048,\"n_routed_experts\":256,\"num_experts_per_tok\":8,"   \
+#define GLM52                                                                                      \
+    "\"model_type\":\"glm_moe_dsa\",\"hidden_size\":6144,\"num_hidden_layers\":78,"                \
+    "\"vocab_size\":154880,\"num_attention_heads\":64,\"intermediate_size\":12288,"                \
+    "\"moe_intermediate_size\":2048,\"n_routed_experts\":256,\"num_experts_per_tok\":8,"           \
     "\"head_dim\":192,\"first_k_dense_replace\":3"
 
 /* spec forward 4.2: freq 4, offset 3 gives 0,1,2,6,10,…,74, 21 layers. */
@@ -102,8 +102,9 @@ static void tells_full_indexers_by_frequency_and_offset(void **state)
     int full = 0;
 
     (void)state;
-    assert_int_equal(read_config("{" GLM52 ",\"index_topk_freq\":4,\"index_skip_topk_offset\":3}",
-                                 &h, &a, &err), GLMQ_OK);
+    assert_int_equal(
+        read_config("{" GLM52 ",\"index_topk_freq\":4,\"index_skip_topk_offset\":3}", &h, &a, &err),
+        GLMQ_OK);
     for (int l = 0; l < 78; l++) {
         assert_int_equal(h.indexer_full[l], l < 3 || (l >= 6 && (l - 6) % 4 == 0));
         full += h.indexer_full[l];
@@ -122,7 +123,8 @@ static void takes_the_published_defaults(void **state)
 
     (void)state;
     assert_int_equal(read_config("{" GLM52 ",\"rope_parameters\":{\"rope_theta\":8000000,"
-                                 "\"rope_type\":\"default\"},\"rope_theta\":5}", &h, &a, &err),
+                                 "\"rope_type\":\"default\"},\"rope_theta\":5}",
+                                 &h, &a, &err),
                      GLMQ_OK);
     assert_true(h.rope_theta == 8e6); /* rope_parameters first */
     assert_int_equal(h.q_lora, 2048);
@@ -580,8 +582,8 @@ static void opens_loose_files_under_their_own_names(void **state)
 
 static void refuses_companions_of_other_formats_by_name(void **state)
 {
-    static const char *const suffixes[] = { "weight_scale_inv", "tq_packed", "codes", "SCB",
-                                            "weight_scale_2", "vq_codes", "trellis", "absmax" };
+    static const char *const suffixes[] = { "weight_scale_inv", "tq_packed", "codes",   "SCB",
+                                            "weight_scale_2",   "vq_codes",  "trellis", "absmax" };
 
     (void)state;
     for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {

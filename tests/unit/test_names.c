@@ -21,7 +21,8 @@ static const sample hf[] = {
       SPLIT_NONE },
     { "glm4_moe", "model.layers.3.mlp.experts.gate_up_proj", GLMQ_ROLE_EXPERTS_GATE, 3, -1,
       SPLIT_EXPERTS_GATE_UP },
-    { "glm4_moe", "model.layers.3.self_attn.q_proj.bias", GLMQ_ROLE_ATTN_Q_BIAS, 3, -1, SPLIT_NONE },
+    { "glm4_moe", "model.layers.3.self_attn.q_proj.bias", GLMQ_ROLE_ATTN_Q_BIAS, 3, -1,
+      SPLIT_NONE },
     { "glm4_moe", "model.layers.3.self_attn.k_norm", GLMQ_ROLE_ATTN_K_NORM, 3, -1, SPLIT_NONE },
     { "glm4_moe", "model.layers.92.eh_proj", GLMQ_ROLE_MTP_EH_PROJ, 92, -1, SPLIT_NONE },
     { "glm4_moe", "model.layers.92.shared_head.head", GLMQ_ROLE_MTP_HEAD, 92, -1, SPLIT_NONE },
@@ -84,12 +85,24 @@ static void knows_published_names(void **state)
 static void leaves_other_names_alone(void **state)
 {
     static const char *const others[] = {
-        "", ".", "model", "model.layers.0", "model.layers.00.mlp.gate", "model.layers.-1.mlp.gate",
-        "model.layers.4096.mlp.gate", "model.layers.99999999999.mlp.gate",
-        "model.layers.{L}.mlp.gate", "model.layers.1.mlp.experts.{E}.up_proj",
-        "model.layers.1.mlp.experts.65536.up_proj", "model.layers.1.mlp.experts.01.up_proj",
-        "model.layers.1.mlp.experts..up_proj", "Model.layers.1.mlp.gate", "model.layers.1.mlp.gate.",
-        "blk.1.attn_q.weight", "model.layers.1.self_attn.kv_b_proj", "model.layers.1.2.mlp.gate",
+        "",
+        ".",
+        "model",
+        "model.layers.0",
+        "model.layers.00.mlp.gate",
+        "model.layers.-1.mlp.gate",
+        "model.layers.4096.mlp.gate",
+        "model.layers.99999999999.mlp.gate",
+        "model.layers.{L}.mlp.gate",
+        "model.layers.1.mlp.experts.{E}.up_proj",
+        "model.layers.1.mlp.experts.65536.up_proj",
+        "model.layers.1.mlp.experts.01.up_proj",
+        "model.layers.1.mlp.experts..up_proj",
+        "Model.layers.1.mlp.gate",
+        "model.layers.1.mlp.gate.",
+        "blk.1.attn_q.weight",
+        "model.layers.1.self_attn.kv_b_proj",
+        "model.layers.1.2.mlp.gate",
     };
     glmq_names *n = glmq_names_open(glmq_arch_by_model_type("glm4_moe"));
     char long_name[4096];
@@ -141,17 +154,22 @@ static void prints_the_names_that_writers_use(void **state)
                                           cases[i].layer, cases[i].expert, text, sizeof text);
         assert_int_equal(n, strlen(cases[i].name));
         if (n) assert_string_equal(text, cases[i].name);
-        if (n) assert_int_equal(glmq_names_print(arch, cases[i].eco, cases[i].role, cases[i].split,
-                                                 cases[i].layer, cases[i].expert, small,
-                                                 n < sizeof small ? n : sizeof small), 0);
+        if (n)
+            assert_int_equal(glmq_names_print(arch, cases[i].eco, cases[i].role, cases[i].split,
+                                              cases[i].layer, cases[i].expert, small,
+                                              n < sizeof small ? n : sizeof small),
+                             0);
     }
 }
 
 static void knows_names_with_a_suffix(void **state)
 {
     static const char *const known[] = {
-        "model.layers.1.mlp.gate_proj.weight_packed", "model.layers.1.mlp.gate_proj.weight",
-        "model.layers.1.mlp.gate_proj.g_idx", "model.layers.3.eh_proj.weight", "lm_head.weight",
+        "model.layers.1.mlp.gate_proj.weight_packed",
+        "model.layers.1.mlp.gate_proj.weight",
+        "model.layers.1.mlp.gate_proj.g_idx",
+        "model.layers.3.eh_proj.weight",
+        "lm_head.weight",
         "model.layers.1.mlp.gate.e_score_correction_bias",
     };
     static const char *const unknown[] = {

@@ -147,18 +147,19 @@ static void to_ct(checkpoint *c, const char *module, int bits, uint64_t group)
     memcpy(s->data + 8, &cols, 8);
 }
 
-static const char up[] = "model.layers.1.mlp.experts.1.up_proj";           /* 16 x 32 */
+static const char up[] = "model.layers.1.mlp.experts.1.up_proj"; /* 16 x 32 */
 static const char up_weight[] = "model.layers.1.mlp.experts.1.up_proj.weight";
-static const char o_proj[] = "model.layers.2.self_attn.o_proj";            /* 32 x 20 */
-static const char router[] = "model.layers.1.mlp.gate";                    /* 4 x 32  */
+static const char o_proj[] = "model.layers.2.self_attn.o_proj"; /* 32 x 20 */
+static const char router[] = "model.layers.1.mlp.gate";         /* 4 x 32  */
 
 #define GPTQ "{\"quant_method\":\"gptq\",\"bits\":4,\"group_size\":8,\"sym\":true}"
-#define CT_GROUP(args) \
-    "{\"quant_method\":\"compressed-tensors\",\"format\":\"pack-quantized\"," \
-    "\"quantization_status\":\"compressed\",\"config_groups\":{\"group_0\":{" \
+#define CT_GROUP(args)                                                                             \
+    "{\"quant_method\":\"compressed-tensors\",\"format\":\"pack-quantized\","                      \
+    "\"quantization_status\":\"compressed\",\"config_groups\":{\"group_0\":{"                      \
     "\"targets\":[\"Linear\"],\"weights\":{" args "}}}}"
-#define CT_G8 CT_GROUP("\"num_bits\":4,\"type\":\"int\",\"symmetric\":true,\"group_size\":8," \
-                       "\"strategy\":\"group\"")
+#define CT_G8                                                                                      \
+    CT_GROUP("\"num_bits\":4,\"type\":\"int\",\"symmetric\":true,\"group_size\":8,"                \
+             "\"strategy\":\"group\"")
 
 static checkpoint gptq_model(const char *config)
 {
@@ -196,7 +197,7 @@ static void gptq_parameters_come_from_shapes(void **state)
 
     (void)state;
     to_gptq(&c, "model.layers.1.mlp.experts.2.up_proj", 8, 16, 0); /* not what the config says */
-    to_gptq(&c, o_proj, 4, 0, 1);                                  /* 20 columns: a word half full */
+    to_gptq(&c, o_proj, 4, 0, 1); /* 20 columns: a word half full */
     to_gptq(&c, router, 4, 8, 0);
     o = must_open(&c);
     assert_string_equal(glmq_graph_format(o.g), "gptq");
@@ -247,17 +248,23 @@ static void gptq_knows_its_spellings(void **state)
     } cases[] = {
         { "{\"quant_method\":\"gptq\",\"bits\":4,\"group_size\":8}", GPTQ_V1, GLMQ_ZERO_MID },
         { "{\"quant_method\":\"gptqmodel\",\"bits\":4,\"group_size\":8,\"sym\":false,"
-          "\"checkpoint_format\":\"gptq_v2\"}", GPTQ_V2, GLMQ_ZERO_STORED },
+          "\"checkpoint_format\":\"gptq_v2\"}",
+          GPTQ_V2, GLMQ_ZERO_STORED },
         { "{\"quant_method\":\"auto-round\",\"bits\":4,\"group_size\":8,\"sym\":true,"
-          "\"packing_format\":\"auto_round:auto_gptq\"}", GPTQ_V1, GLMQ_ZERO_MID },
+          "\"packing_format\":\"auto_round:auto_gptq\"}",
+          GPTQ_V1, GLMQ_ZERO_MID },
         { "{\"quant_method\":\"intel/auto-round\",\"bits\":4,\"group_size\":8,\"sym\":false,"
-          "\"packing_format\":\"auto_round\"}", GPTQ_V2, GLMQ_ZERO_STORED },
+          "\"packing_format\":\"auto_round\"}",
+          GPTQ_V2, GLMQ_ZERO_STORED },
         { "{\"quant_method\":\"autoround\",\"bits\":4,\"group_size\":8,\"sym\":true,"
-          "\"packing_format\":\"auto_round:gptqmodel\"}", GPTQ_V2, GLMQ_ZERO_MID },
+          "\"packing_format\":\"auto_round:gptqmodel\"}",
+          GPTQ_V2, GLMQ_ZERO_MID },
         { "{\"quant_method\":\"auto-round\",\"bits\":4,\"group_size\":8,\"sym\":true,"
-          "\"packing_format\":\"auto_round:exllamav2\"}", GPTQ_V2, GLMQ_ZERO_MID },
+          "\"packing_format\":\"auto_round:exllamav2\"}",
+          GPTQ_V2, GLMQ_ZERO_MID },
         { "{\"method\":\"gptq\",\"wbits\":4,\"q_group_size\":8,\"zero_point\":true,"
-          "\"format\":\"gptq\"}", GPTQ_V1, GLMQ_ZERO_STORED },
+          "\"format\":\"gptq\"}",
+          GPTQ_V1, GLMQ_ZERO_STORED },
     };
 
     (void)state;
@@ -384,7 +391,6 @@ static void planar(checkpoint *c)
 {
     reshape(find_in(c, up, "qweight"), 2, 6, 16);
 }
-
 
 static void int_scales(checkpoint *c)
 {
@@ -541,8 +547,7 @@ static void ct_takes_rows_shorter_than_a_group(void **state)
 
 static void ct_takes_both_forms_of_zero_points(void **state)
 {
-    static const char config[] =
-        CT_GROUP("\"num_bits\":4,\"symmetric\":false,\"group_size\":8");
+    static const char config[] = CT_GROUP("\"num_bits\":4,\"symmetric\":false,\"group_size\":8");
     checkpoint c = ct_model(config);
     float packed[16 * 32], bytes[16 * 32];
     opened o;
@@ -551,14 +556,14 @@ static void ct_takes_both_forms_of_zero_points(void **state)
     fill32(add_to(&c, up, "weight_zero_point", "I32", 2, 2, 4), 0x55555555); /* 5 - 8 */
     o = must_open(&c);
     assert_int_equal(encoding_of(&o, up_weight)->zero_kind, GLMQ_ZERO_STORED);
-    assert_int_equal(glmq_tensor_decode(o.g, glmq_graph_find(o.g, up_weight), 0, 16, packed,
-                                        &o.err), GLMQ_OK);
+    assert_int_equal(
+        glmq_tensor_decode(o.g, glmq_graph_find(o.g, up_weight), 0, 16, packed, &o.err), GLMQ_OK);
     shut(&o);
     remove_from(&c, up, "weight_zero_point");
     memset(add_to(&c, up, "weight_zero_point", "I8", 2, 16, 4)->data, -3, 64);
     o = must_open(&c);
-    assert_int_equal(glmq_tensor_decode(o.g, glmq_graph_find(o.g, up_weight), 0, 16, bytes,
-                                        &o.err), GLMQ_OK);
+    assert_int_equal(glmq_tensor_decode(o.g, glmq_graph_find(o.g, up_weight), 0, 16, bytes, &o.err),
+                     GLMQ_OK);
     assert_memory_equal(packed, bytes, sizeof packed);
     shut(&o);
     remove_from(&c, up, "weight_zero_point");
@@ -567,10 +572,9 @@ static void ct_takes_both_forms_of_zero_points(void **state)
 
 static void ct_picks_the_group_that_agrees(void **state)
 {
-    static const char two[] =
-        "{\"quant_method\":\"compressed-tensors\",\"config_groups\":{"
-        "\"a\":{\"weights\":{\"num_bits\":8,\"group_size\":16}},"
-        "\"b\":{\"weights\":{\"num_bits\":4,\"group_size\":8}}}}";
+    static const char two[] = "{\"quant_method\":\"compressed-tensors\",\"config_groups\":{"
+                              "\"a\":{\"weights\":{\"num_bits\":8,\"group_size\":16}},"
+                              "\"b\":{\"weights\":{\"num_bits\":4,\"group_size\":8}}}}";
     checkpoint c = ct_model(two);
     opened o;
 
@@ -611,9 +615,11 @@ static void ct_refuses_other_formats_by_name(void **state)
           "float-quantized" },
         { "{\"quant_method\":\"compressed-tensors\",\"format\":\"marlin-24\"}", "marlin-24" },
         { "{\"quant_method\":\"compressed-tensors\",\"sparsity_config\":{\"format\":"
-          "\"sparse-24-bitmask\"}}", "sparse-24-bitmask" },
+          "\"sparse-24-bitmask\"}}",
+          "sparse-24-bitmask" },
         { "{\"quant_method\":\"compressed-tensors\",\"transform_config\":{\"config_groups\":"
-          "{\"R1\":{}}}}", "transform_config" },
+          "{\"R1\":{}}}}",
+          "transform_config" },
         { CT_GROUP("\"num_bits\":4,\"type\":\"float\",\"group_size\":32"), "float" },
         { "{\"quant_method\":\"compressed-tensors\",\"config_groups\":{\"NVFP4\":[\"Linear\"]}}",
           "NVFP4" },
@@ -686,7 +692,6 @@ static void ct_zeros(checkpoint *c)
 {
     add_to(c, up, "weight_zero_point", "I32", 2, 3, 4);
 }
-
 
 static void ct_refuses_malformed_modules_by_name(void **state)
 {

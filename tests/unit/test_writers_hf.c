@@ -207,18 +207,17 @@ static void sorts_metadata_keys_with_format_among_them(void **state)
 
 static void fills_shards_in_order_and_never_cuts_an_array(void **state)
 {
-    static const char index[] =
-        "{\n"
-        "  \"metadata\": {\n"
-        "    \"total_size\": 12600\n"
-        "  },\n"
-        "  \"weight_map\": {\n"
-        "    \"a\": \"model-00001-of-00003.safetensors\",\n"
-        "    \"b\": \"model-00003-of-00003.safetensors\",\n"
-        "    \"c\": \"model-00001-of-00003.safetensors\",\n"
-        "    \"d\": \"model-00002-of-00003.safetensors\"\n"
-        "  }\n"
-        "}\n";
+    static const char index[] = "{\n"
+                                "  \"metadata\": {\n"
+                                "    \"total_size\": 12600\n"
+                                "  },\n"
+                                "  \"weight_map\": {\n"
+                                "    \"a\": \"model-00001-of-00003.safetensors\",\n"
+                                "    \"b\": \"model-00003-of-00003.safetensors\",\n"
+                                "    \"c\": \"model-00001-of-00003.safetensors\",\n"
+                                "    \"d\": \"model-00002-of-00003.safetensors\"\n"
+                                "  }\n"
+                                "}\n";
     glmq_plan *p = bare();
     (void)state;
     p->options.shard_size = 4000;
@@ -510,7 +509,10 @@ static void says_when_fused_partners_are_unlike(void **state)
 
 static void refuses_rules_that_the_format_cannot_express(void **state)
 {
-    static const struct { const char *to, *rule; glmq_status status; } cases[] = {
+    static const struct {
+        const char *to, *rule;
+        glmq_status status;
+    } cases[] = {
         { "gptq:group=32", "experts.up=compressed-tensors:int4", GLMQ_E_UNSUPPORTED },
         { "gptq:group=32", "embed=gptq:group=32", GLMQ_E_UNSUPPORTED },
         { "compressed-tensors", "experts.up=q8_0", GLMQ_E_UNSUPPORTED },
@@ -569,10 +571,10 @@ static const char *fixture(const char *name)
     return text ? folder : NULL;
 }
 
-#define NEED(folder)                             \
-    if (!(folder)) {                             \
-        printf("skipped: no fixtures\n");        \
-        skip();                                  \
+#define NEED(folder)                                                                               \
+    if (!(folder)) {                                                                               \
+        printf("skipped: no fixtures\n");                                                          \
+        skip();                                                                                    \
     }
 
 static void same_keeps_config_and_arrays_of_every_fixture(void **state)
@@ -602,7 +604,9 @@ static void same_keeps_config_and_arrays_of_every_fixture(void **state)
 
 static void parameters_follow_a_quantized_source(void **state)
 {
-    static const struct { const char *fixture, *to, *tensor, *encoding; } cases[] = {
+    static const struct {
+        const char *fixture, *to, *tensor, *encoding;
+    } cases[] = {
         { "glm47-compressed-tensors-g32", "gptq", "model.layers.1.mlp.experts.0.up_proj.weight",
           "gptq:bits=4,group=32,sym,scale=F16,v1" },
         { "glm47-compressed-tensors-g32", "gptq:bits=8",
@@ -645,12 +649,12 @@ static void records_the_dtype_that_scales_had(void **state)
     (void)state;
     NEED(folder);
     if (open_plan(&o, folder, "gptq", NULL, NULL)) fail_msg("%s", o.err.msg);
-    assert_non_null(memmem(o.plan->files.at[0].header, o.plan->files.at[0].header_bytes, key,
-                           sizeof key - 1));
+    assert_non_null(
+        memmem(o.plan->files.at[0].header, o.plan->files.at[0].header_bytes, key, sizeof key - 1));
     close_plan(&o);
     if (open_plan(&o, folder, "compressed-tensors", NULL, NULL)) fail_msg("%s", o.err.msg);
-    assert_null(memmem(o.plan->files.at[0].header, o.plan->files.at[0].header_bytes, key,
-                       sizeof key - 1));
+    assert_null(
+        memmem(o.plan->files.at[0].header, o.plan->files.at[0].header_bytes, key, sizeof key - 1));
     close_plan(&o);
 }
 

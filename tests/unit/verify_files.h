@@ -57,9 +57,10 @@ static inline void write_loose(const char *name, const matrix *m, int count)
         const size_t bytes = (size_t)m[i].rows * (size_t)(m[i].cols ? m[i].cols : 1) * 4;
         char shape[32];
         snprintf(shape, sizeof shape, m[i].cols ? "%d,%d" : "%d", m[i].rows, m[i].cols);
-        n += (size_t)snprintf(header + n, sizeof header - n,
-                              "%s\"%s\":{\"dtype\":\"F32\",\"shape\":[%s],\"data_offsets\":[%zu,%zu]}",
-                              i ? "," : "", m[i].name, shape, at, at + bytes);
+        n += (size_t)snprintf(
+            header + n, sizeof header - n,
+            "%s\"%s\":{\"dtype\":\"F32\",\"shape\":[%s],\"data_offsets\":[%zu,%zu]}", i ? "," : "",
+            m[i].name, shape, at, at + bytes);
         at += bytes;
     }
     header[n++] = '}';
@@ -136,8 +137,8 @@ static inline void convert_sample(const char *name, const char *to)
 }
 
 /* Overwrites bytes of one slot of a tensor of the checkpoint NAME, `at` bytes into it. */
-static inline void patch(const char *name, const char *tensor, int slot, uint64_t at, const void *bytes,
-                  size_t len)
+static inline void patch(const char *name, const char *tensor, int slot, uint64_t at,
+                         const void *bytes, size_t len)
 {
     char path[256], file[1024];
     opened o = open_named(name);
