@@ -644,7 +644,7 @@ static glmq_status walk_until_fit(glmq_mover *m, glmq_error *err)
 static glmq_travel settled(const glmq_mover *m, int exact)
 {
     if (m->only_bytes && !is_permuted(m->item)) return GLMQ_SAME_BYTES;
-    if (!exact) return GLMQ_RECODE;
+    if (!exact || m->item->travel == GLMQ_RECODE) return GLMQ_RECODE; /* as the plan has it */
     for (uint8_t k = 0; k < m->item->parts; k++)
         if (m->part[k].way == WAY_VALUES && !glmq_encoding_is_plain(&m->part[k].to->enc))
             return GLMQ_RECODE;
