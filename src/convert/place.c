@@ -168,7 +168,13 @@ static void unlock(glmq_place *d)
     d->lock = -1;
 }
 
-/* Starts anew: an old folder goes, if this is a run's (or --overwrite says so). */
+/* A folder of another's making is never removed, whatever the options. */
+static int is_run(const glmq_place *d)
+{
+    return has(d, "journal") || has(d, "lock") || has(d, MANIFEST);
+}
+
+/* Starts anew: a run's old folder goes. */
 static glmq_status start_anew(glmq_place *d, glmq_error *err)
 {
     if (glmq_out_exists(d->partial)) {
@@ -192,11 +198,10 @@ static glmq_status make_partial(glmq_place *d, const glmq_run_options *opt, glmq
                    ? GLMQ_OK
                    : glmq_fail(err, GLMQ_E_EXISTS, "%s: another run just finished", d->partial);
     }
-    if (overwrite || (resume && (has(d, "lock") || has(d, MANIFEST) || rmdir(d->partial) == 0)))
-        return start_anew(d, err);
-    if (resume)
+    if (!is_run(d) && !((resume || overwrite) && rmdir(d->partial) == 0))
         return glmq_fail(err, GLMQ_E_EXISTS, "%s: exists, and is no unfinished run of glmq",
                          d->partial);
+    if (resume || overwrite) return start_anew(d, err);
     return glmq_fail(err, GLMQ_E_EXISTS,
                      "%s: exists from an unfinished run; --resume goes on, --overwrite starts anew",
                      d->partial);
@@ -361,7 +366,7 @@ static glmq_status open_output(const glmq_place *d, const char *name, uint64_t b
     return st;
 }
 
-glmq_status glmq_place_files(glmq_place *d, const glmq_run_options *opt, glmq_error *err)
+static glmq_status make_files(glmq_place *d, const glmq_run_options *opt, glmq_error *err)
 {
     const glmq_plan *p = d->plan;
     if (p->options.link) GLMQ_TRY(link_files(d, err));
@@ -372,6 +377,14 @@ glmq_status glmq_place_files(glmq_place *d, const glmq_run_options *opt, glmq_er
         if (opt && opt->direct) GLMQ_TRY(glmq_out_direct(d->file[f], err));
     }
     return GLMQ_OK;
+}
+
+/* Where there is no room, a run that has done nothing yet leaves nothing to resume. */
+glmq_status glmq_place_files(glmq_place *d, const glmq_run_options *opt, glmq_error *err)
+{
+    const glmq_status st = make_files(d, opt, err);
+    if (st && !d->resumed) (void)glmq_out_remove_tree(d->partial, NULL);
+    return st;
 }
 
 static void close_files(glmq_place *d)

@@ -20,7 +20,7 @@ typedef struct glmq_place {
  * GLMQ_E_IO: the disk is too full. */
 glmq_status glmq_place_open(glmq_place *d, const glmq_plan *p, const glmq_run_options *opt,
                             glmq_error *err);
-/* Opens every output file at its full size. */
+/* Opens every output file at its full size.  A fresh run's folder goes where that fails. */
 glmq_status glmq_place_files(glmq_place *d, const glmq_run_options *opt, glmq_error *err);
 /* Headers, texts, side files, the manifest; everything durable; the one rename. */
 glmq_status glmq_place_commit(glmq_place *d, const glmq_run_options *opt, const glmq_results *r,

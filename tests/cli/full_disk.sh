@@ -11,4 +11,5 @@ echo "exit $?"
 (ulimit -f 100; glmq-convert -q sample out --to f32)
 echo "exit $?"
 [ -e out ] && echo "out exists"
+[ -e out.partial ] && echo "out.partial is left, though nothing was done"
 exit 0
