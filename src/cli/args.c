@@ -189,6 +189,19 @@ static const glmq_option *find_letter(const glmq_program *p, char letter)
     return NULL;
 }
 
+/* The one option that begins so; NULL: none, or several. */
+static const char *only_completion(const glmq_program *p, const char *name, size_t len)
+{
+    const char *only = NULL;
+
+    for (size_t i = 0; len && i < p->count; i++) {
+        if (strncmp(p->options[i].name, name, len)) continue;
+        if (only) return NULL;
+        only = p->options[i].name;
+    }
+    return only;
+}
+
 static glmq_status unknown_option(glmq_args *a, const char *name, size_t len)
 {
     char word[64];
@@ -197,7 +210,8 @@ static glmq_status unknown_option(glmq_args *a, const char *name, size_t len)
     if (len >= sizeof word) len = sizeof word - 1;
     memcpy(word, name, len);
     word[len] = '\0';
-    near = glmq_nearest(word, a->program->option_at);
+    near = only_completion(a->program, word, len);
+    if (!near) near = glmq_nearest(word, a->program->option_at);
     if (near)
         return glmq_fail(a->err, GLMQ_E_ARG, "unknown option --%s; did you mean --%s?", word, near);
     return glmq_fail(a->err, GLMQ_E_ARG, "unknown option --%s; see --help", word);
@@ -242,6 +256,9 @@ static glmq_status take_letters(glmq_args *a, const char *word, const char *next
 
 static glmq_status take_operand(glmq_args *a, const char *word)
 {
+    if (!*word)
+        return glmq_fail(a->err, GLMQ_E_ARG, "an operand is empty; usage: %s [options] %s",
+                         a->program->name, a->program->operands);
     if (a->operands == a->program->max_operands)
         return glmq_fail(a->err, GLMQ_E_ARG, "'%s' is one operand too many; usage: %s [options] %s",
                          word, a->program->name, a->program->operands);

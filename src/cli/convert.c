@@ -269,7 +269,7 @@ static void say_resumable(const job *j, glmq_status st)
 {
     char partial[4096];
 
-    if (!st || st == GLMQ_E_EXISTS || !j->plan) return;
+    if (!st || st == GLMQ_E_EXISTS || !j->plan || j->s->common.quiet) return;
     if (snprintf(partial, sizeof partial, "%s.partial", j->plan->dst) >= (int)sizeof partial)
         return;
     if (glmq_out_exists(partial))
@@ -409,10 +409,10 @@ static glmq_status compare_result(job *j, const glmq_graph *result, glmq_report 
     return st;
 }
 
-static int is_html(const char *path)
+static int ends_in(const char *path, const char *end)
 {
-    const size_t n = strlen(path);
-    return n > 5 && strcmp(path + n - 5, ".html") == 0;
+    const size_t n = strlen(path), m = strlen(end);
+    return n > m && strcmp(path + n - m, end) == 0;
 }
 
 /* A line when nothing differs, else by how much. */
@@ -440,7 +440,7 @@ static glmq_status verify_result(job *j, glmq_report *r, glmq_error *err)
     if (!st && !s->common.json && !s->common.quiet &&
         print_comparison(r, s->common.verbose, stdout))
         st = glmq_fail(err, GLMQ_E_IO, "writing the report failed");
-    if (!st && s->report) st = glmq_report_save(r, s->report, is_html(s->report), err);
+    if (!st && s->report) st = glmq_report_save(r, s->report, ends_in(s->report, ".html"), err);
     if (!st) st = check_promises(j, r, err);
     glmq_checkpoint_close(&result);
     return st;
@@ -453,6 +453,9 @@ static glmq_status check_settings(const settings *s, glmq_error *err)
     if (s->plan && (s->verify || s->report))
         return glmq_fail(err, GLMQ_E_ARG, "--plan writes nothing that --%s could look at",
                          s->verify ? "verify" : "report");
+    if (s->report && !ends_in(s->report, ".html") && !ends_in(s->report, ".json"))
+        return glmq_fail(err, GLMQ_E_ARG, "--report: '%s' ends neither in .json nor in .html",
+                         s->report);
     if (s->report && !s->overwrite && glmq_out_exists(s->report))
         return glmq_fail(err, GLMQ_E_EXISTS, "%s: exists; --overwrite replaces it", s->report);
     if (s->write_recipe && !s->overwrite && glmq_out_exists(s->write_recipe))

@@ -103,6 +103,7 @@ static glmq_status take_digests(glmq_inspection *in, const settings *s, glmq_err
 
     if (!s->digest) return GLMQ_OK;
     glmq_meter_begin(&m, s->common.progress, s->common.quiet, "hashing");
+    m.counts = 1;
     /* With --shards alone it is the files' digests that are asked for. */
     if (s->shards)
         st = glmq_digest_files(glmq_graph_source(in->graph), cat->shards, cat->shard_count, &opt,
@@ -120,6 +121,7 @@ static glmq_status take_check_result(glmq_inspection *in, const settings *s, glm
 
     if (!s->check) return GLMQ_OK;
     glmq_meter_begin(&m, s->common.progress, s->common.quiet, "checking");
+    m.counts = 1;
     const glmq_status st = glmq_check_run(&in->check, in->graph, &opt, err);
     glmq_meter_end(&m, st ? err : NULL);
     in->checked = 1;
@@ -145,6 +147,7 @@ static glmq_status take_diff(glmq_inspection *in, const settings *s, glmq_checkp
     };
     GLMQ_TRY(glmq_checkpoint_open(other, s->diff, NULL, 1, err));
     glmq_meter_begin(&tee.meter, s->common.progress, s->common.quiet, "comparing");
+    tee.meter.counts = 1;
     const glmq_status st = glmq_verify(in->graph, other->graph, &opt, &in->diff.total, err);
     glmq_meter_end(&tee.meter, st ? err : NULL);
     if (!st && in->diff.failed) return glmq_fail(err, GLMQ_E_NOMEM, "the differences");

@@ -97,10 +97,31 @@ void glmq_meter_event(void *user, const glmq_progress *p)
         draw(m, 1);
 }
 
+/* Work that is counted, not measured: its bytes are null. */
+static void tell_count(const glmq_meter *m, const char *event)
+{
+    glmq_json_out j = { .file = stderr, .flat = 1 };
+
+    glmq_json_begin(&j, NULL, '{');
+    glmq_json_str(&j, "event", event);
+    glmq_json_str(&j, "doing", m->verb);
+    glmq_json_uint(&j, "done", m->done);
+    glmq_json_uint(&j, "total", m->total);
+    glmq_json_real(&j, "done_bytes", NAN);
+    glmq_json_real(&j, "total_bytes", NAN);
+    glmq_json_real(&j, "eta_s", seconds_left(m, now()));
+    glmq_json_end(&j);
+    glmq_json_close(&j);
+}
+
 void glmq_meter_count(glmq_meter *m, uint64_t done, uint64_t total)
 {
-    m->done = done;
+    const int first = !m->total;
+
     m->total = total;
+    if (m->mode == PROGRESS_JSON && m->counts && first) tell_count(m, "start");
+    m->done = done;
+    if (m->mode == PROGRESS_JSON && m->counts && done) tell_count(m, "tensor");
     if (m->mode == PROGRESS_BAR) draw(m, 0);
 }
 
@@ -108,6 +129,7 @@ void glmq_meter_end(glmq_meter *m, const glmq_error *err)
 {
     if (m->open) fputs("\r\x1b[K", stderr);
     m->open = 0;
+    if (!err && m->mode == PROGRESS_JSON && m->counts) tell_count(m, "done");
     if (err && err->status && m->mode == PROGRESS_JSON) tell(m, "error", NULL, NULL, err->msg);
     fflush(stderr);
 }

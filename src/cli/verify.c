@@ -84,6 +84,7 @@ static glmq_status compare(const glmq_graph *a, const glmq_graph *b, const setti
     };
 
     glmq_meter_begin(&tee.meter, s->common.progress, s->common.quiet, "comparing");
+    tee.meter.counts = 1;
     tee.total = glmq_graph_count(a);
     const glmq_status st = glmq_verify(a, b, &opt, &report->total, err);
     glmq_meter_end(&tee.meter, st ? err : NULL);

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 typedef struct layer_range {
     int32_t first, last;
@@ -295,12 +296,27 @@ static glmq_status read_text(const char *path, glmq_text *out, glmq_error *err)
     return st;
 }
 
+static const char *preset_word(size_t i)
+{
+    const glmq_preset *preset = glmq_preset_at(i);
+    return preset ? preset->name : NULL;
+}
+
+/* A word without a dot or slash that names no file was meant to be a preset. */
+static glmq_status no_such_preset(const char *word, glmq_error *err)
+{
+    const char *near = glmq_nearest(word, preset_word);
+    return glmq_fail(err, GLMQ_E_ARG, "%s: no such file, and no preset%s%s%s", word,
+                     near ? "; the nearest is '" : "", near ? near : "", near ? "'" : "");
+}
+
 glmq_status glmq_recipe_load(glmq_recipe *r, const char *path, glmq_error *err)
 {
     const glmq_preset *preset = glmq_preset_find(path);
     glmq_text text = { 0 };
     glmq_status st;
     if (preset) return load_rules(r, preset->json, strlen(preset->json), err);
+    if (!strpbrk(path, "./") && access(path, F_OK)) return no_such_preset(path, err);
     st = read_text(path, &text, err);
     if (!st)
         st = glmq_within(err, load_rules(r, text.data ? text.data : "", text.len, err), "%s", path);

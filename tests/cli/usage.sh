@@ -31,6 +31,10 @@ t glmq-verify sample
 t glmq-verify sample sample --max-rmse=-1
 t glmq-verify sample sample --level=forward
 t glmq-verify sample sample --tensors=zzz
+t glmq-inspect --tens sample
+t glmq-inspect ''
+t glmq-convert sample out --to bf16 --recipe kepe-attention
+t glmq-convert sample out --to bf16 --report out.txt
 # An operand that looks like an option, and options behind operands.
 t glmq-inspect -- --no-such-file
 t glmq-inspect sample --tensors=model.norm.weight -q
