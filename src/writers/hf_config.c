@@ -46,10 +46,21 @@ static int mtp_dropped(const glmq_plan *p)
     return p->options.mtp == GLMQ_MTP_DROP || (had && !kept);
 }
 
+/* A config.json made from a GGUF says bfloat16; the token table tells an F16 model. */
+static int is_f16(const glmq_plan *p)
+{
+    for (size_t i = 0; i < p->graph->count; i++)
+        if (p->graph->tensors[i].role == GLMQ_ROLE_EMBED)
+            return glmq_encoding_dtype(&p->want[i].enc) == GLMQ_DT_F16;
+    return 0;
+}
+
 static glmq_status edit(glmq_text *t, const glmq_plan *p, const glmq_hf_config *config,
                         glmq_error *err)
 {
-    const char *word = torch_word(config->dtype);
+    const int made = !p->graph->catalog->config_text && p->graph->catalog->gguf;
+    const char *word = torch_word(
+        config->dtype == GLMQ_DT_NONE && made && is_f16(p) ? GLMQ_DT_F16 : config->dtype);
     if (config->quant != HF_QUANT_KEEP) {
         GLMQ_TRY(glmq_json_splice(t, "compression_config", NULL, err));
         GLMQ_TRY(glmq_json_splice(t, "quantization_config",

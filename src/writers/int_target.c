@@ -7,6 +7,7 @@
 #include "writers/int_target.h"
 #include "base/error.h"
 #include "base/mem.h"
+#include "base/num.h"
 #include "base/safe.h"
 #include "models/roles.h"
 #include "readers/catalog.h"
@@ -133,7 +134,7 @@ static uint8_t scales_of(const glmq_encoding *enc)
 }
 
 /* A GGUF holds norms, biases and routers in F32 whatever the model had.  Are all values of
- * such an island BF16?  Then that is what the model had, or might as well have had. */
+ * such an island of the model's own dtype?  Then that is what it had, or might as well have. */
 static int is_island(const glmq_graph *g, const glmq_tensor *x)
 {
     const glmq_role_class class = glmq_role_class_of(x->role);
@@ -142,20 +143,44 @@ static int is_island(const glmq_graph *g, const glmq_tensor *x)
            (class == ROLE_NORM || class == ROLE_BIAS || class == ROLE_ROUTER);
 }
 
-static glmq_status all_bf16(const glmq_graph *g, const glmq_tensor *x, int *yes, glmq_error *err)
+/* F16 where the token table is, which a GGUF keeps as it was; else BF16. */
+static glmq_dtype model_dtype(const glmq_graph *g)
+{
+    for (size_t i = 0; i < g->count; i++) {
+        const glmq_tensor *x = &g->tensors[i];
+        if (x->role != GLMQ_ROLE_EMBED) continue;
+        return glmq_encoding_dtype(&x->part[0].enc) == GLMQ_DT_F16 ? GLMQ_DT_F16 : GLMQ_DT_BF16;
+    }
+    return GLMQ_DT_BF16;
+}
+
+static int holds(glmq_dtype dtype, uint32_t bits)
+{
+    float f, back;
+    if (dtype == GLMQ_DT_BF16) return (bits & 0xffff) == 0;
+    memcpy(&f, &bits, sizeof f);
+    back = f32_from_f16(f16_from_f32(f));
+    return memcmp(&back, &f, sizeof f) == 0;
+}
+
+/* *to: the model's dtype if that holds all values of an island, else NONE. */
+static glmq_status narrow(const glmq_graph *g, const glmq_tensor *x, glmq_dtype *to,
+                          glmq_error *err)
 {
     enum { CHUNK = 16384 };
     const glmq_span *s = &x->part[0].span[GLMQ_SLOT_CODES];
+    const glmq_dtype dtype = model_dtype(g);
     uint8_t *chunk = glmq_alloc(CHUNK);
     glmq_status st = GLMQ_OK;
-    *yes = 1;
+    int yes = 1;
     if (!chunk) return glmq_fail(err, GLMQ_E_NOMEM, "%s", x->name);
-    for (uint64_t at = 0; at < s->bytes && *yes && !st; at += CHUNK) {
+    for (uint64_t at = 0; at < s->bytes && yes && !st; at += CHUNK) {
         const size_t n = s->bytes - at < CHUNK ? (size_t)(s->bytes - at) : CHUNK;
         st = glmq_source_read(g->source, s->file, s->offset + at, chunk, n, err);
-        for (size_t i = 0; i + 4 <= n && !st; i += 4) *yes &= load_le16(chunk + i) == 0;
+        for (size_t i = 0; i + 4 <= n && !st; i += 4) yes &= holds(dtype, load_le32(chunk + i));
     }
     glmq_free(chunk);
+    *to = yes ? dtype : GLMQ_DT_NONE;
     return st;
 }
 
@@ -252,12 +277,12 @@ glmq_status glmq_int_choose(const glmq_int_format *f, const glmq_target *t, cons
                             const glmq_tensor *x, glmq_want *want, glmq_error *err)
 {
     const glmq_role_class class = glmq_role_class_of(x->role);
-    int narrow = 0;
-    if (want->kind != WANT_ENC && is_island(g, x)) GLMQ_TRY(all_bf16(g, x, &narrow, err));
+    glmq_dtype had = GLMQ_DT_NONE;
+    if (want->kind != WANT_ENC && is_island(g, x)) GLMQ_TRY(narrow(g, x, &had, err));
     if (class == ROLE_ROUTER_BIAS)
         want->enc = glmq_encoding_of_dtype(GLMQ_DT_F32);
-    else if (narrow)
-        want->enc = glmq_encoding_of_dtype(GLMQ_DT_BF16);
+    else if (had != GLMQ_DT_NONE)
+        want->enc = glmq_encoding_of_dtype(had);
     else if (want->kind == WANT_ENC)
         obey(f, t, g, x, want);
     else if (glmq_tensor_quantized(x))
