@@ -288,10 +288,19 @@ glmq_status glmq_graph_add(glmq_graph *g, glmq_role role, int32_t layer, int32_t
     return push(g, &t, part, err);
 }
 
+/* A loose file has no tables to tell roles by, but what must stay F32 is known by its name. */
+static glmq_role loose_role(const glmq_graph *g, const char *name, uint8_t rank)
+{
+    static const char bias[] = ".e_score_correction_bias";
+    const size_t n = strlen(name), m = sizeof bias - 1;
+    return !g->hp && rank == 1 && n > m && strcmp(name + n - m, bias) == 0 ? GLMQ_ROLE_ROUTER_BIAS
+                                                                           : GLMQ_ROLE_OTHER;
+}
+
 glmq_status glmq_graph_add_other(glmq_graph *g, const char *name, uint8_t rank,
                                  const glmq_part *part, glmq_error *err)
 {
-    glmq_tensor t = { .role = GLMQ_ROLE_OTHER, .layer = -1, .expert = -1, .rank = rank };
+    glmq_tensor t = { .role = loose_role(g, name, rank), .layer = -1, .expert = -1, .rank = rank };
 
     t.name = glmq_arena_strdup(&g->arena, name);
     if (!t.name) return glmq_fail(err, GLMQ_E_NOMEM, "%s", name);
