@@ -47,12 +47,12 @@ typedef struct scan {
 
 static glmq_status bad(const scan *s, const char *at, const char *what)
 {
-    return glmq_fail(s->err, GLMQ_E_FORMAT, "json: %s at offset %zu", what, (size_t)(at - s->text));
+    return glmq_fail(s->err, GLMQ_E_FORMAT, "json: %s (offset %zu)", what, (size_t)(at - s->text));
 }
 
 static glmq_status no_memory(const scan *s)
 {
-    return glmq_fail(s->err, GLMQ_E_NOMEM, "json: out of memory at offset %zu",
+    return glmq_fail(s->err, GLMQ_E_NOMEM, "json: out of memory (offset %zu)",
                      (size_t)(s->p - s->text));
 }
 
@@ -194,7 +194,7 @@ static size_t unescape(key raw, char *out)
 
 static glmq_status duplicate(const scan *s, key k)
 {
-    return glmq_fail(s->err, GLMQ_E_FORMAT, "json: duplicate key \"%.*s\" at offset %zu",
+    return glmq_fail(s->err, GLMQ_E_FORMAT, "json: duplicate key \"%.*s\" (offset %zu)",
                      k.len > 200 ? 200 : (int)k.len, k.s, (size_t)(s->p - s->text));
 }
 
@@ -338,8 +338,8 @@ static void close_level(scan *s)
 static glmq_status open_level(scan *s, int object)
 {
     if (s->depth == GLMQ_JSON_DEPTH)
-        return glmq_fail(s->err, GLMQ_E_FORMAT, "json: depth %d at offset %zu, at most %d",
-                         s->depth + 1, (size_t)(s->p - s->text), GLMQ_JSON_DEPTH);
+        return glmq_fail(s->err, GLMQ_E_FORMAT, "json: depth %d, at most %d (offset %zu)",
+                         s->depth + 1, GLMQ_JSON_DEPTH, (size_t)(s->p - s->text));
     s->open[s->depth++] = (level){ .object = object, .first_key = s->key_count };
     s->p = skip_space(s->p + 1, s->end);
     return GLMQ_OK;

@@ -47,50 +47,50 @@ static void bad_documents_are_refused_with_the_offset(void **state)
     static const struct {
         const char *text, *message;
     } bad[] = {
-        { "", "json: the text ends too early at offset 0" },
-        { " ", "json: the text ends too early at offset 1" },
-        { "\xef\xbb\xbf{}", "json: expected a value at offset 0" },
-        { "{}x", "json: trailing text at offset 2" },
-        { "{} {}", "json: trailing text at offset 3" },
-        { "[1,]", "json: expected a value at offset 3" },
-        { "[1 2]", "json: expected ',' or ']' at offset 3" },
-        { "{\"a\" 1}", "json: expected ':' at offset 5" },
-        { "{\"a\":1,}", "json: expected a key at offset 7" },
-        { "{a:1}", "json: expected a key at offset 1" },
-        { "{\"a\":1]", "json: expected ',' or '}' at offset 6" },
-        { "[1}", "json: expected ',' or ']' at offset 2" },
-        { "[", "json: the text ends too early at offset 1" },
-        { "{\"a\":[1", "json: the text ends too early at offset 7" },
-        { "]", "json: expected a value at offset 0" },
-        { "[01]", "json: malformed number at offset 1" },
-        { "[-]", "json: malformed number at offset 1" },
-        { "[1.]", "json: malformed number at offset 1" },
-        { "[.5]", "json: expected a value at offset 1" },
-        { "[+1]", "json: expected a value at offset 1" },
-        { "[1e]", "json: malformed number at offset 1" },
-        { "[1e+]", "json: malformed number at offset 1" },
-        { "[0x10]", "json: expected ',' or ']' at offset 2" },
-        { "[NaN]", "json: expected a value at offset 1" },
-        { "[Infinity]", "json: expected a value at offset 1" },
-        { "[tru]", "json: expected a value at offset 1" },
-        { "nul", "json: expected a value at offset 0" },
-        { "'a'", "json: expected a value at offset 0" },
-        { "/* c */{}", "json: expected a value at offset 0" },
-        { "\"a", "json: unterminated string at offset 0" },
-        { "\"a\\", "json: bad escape at offset 2" },
-        { "\"a\nb\"", "json: control character in a string at offset 2" },
-        { "\"\\x41\"", "json: bad escape at offset 1" },
-        { "\"\\u12g4\"", "json: bad \\u escape at offset 1" },
-        { "\"\\u12", "json: bad \\u escape at offset 1" },
-        { "\"\\u0000\"", "json: \\u0000 at offset 1" },
-        { "\"\\ud800\"", "json: lone surrogate at offset 1" },
-        { "\"\\udc00\\ud800\"", "json: lone surrogate at offset 1" },
-        { "\"\\ud800\\u0041\"", "json: lone surrogate at offset 1" },
-        { "\"\xff\"", "json: ill-formed UTF-8 in a string at offset 0" },
-        { "[\"\xed\xa0\x80\"]", "json: ill-formed UTF-8 in a string at offset 1" },
-        { "{\"a\":1,\"a\":2}", "json: duplicate key \"a\" at offset 10" },
-        { "{\"a\":1,\"\\u0061\":2}", "json: duplicate key \"a\" at offset 15" },
-        { "{\"\\n\":1,\"\\u000a\":2}", "json: duplicate key \"\\x0a\" at offset 16" },
+        { "", "json: the text ends too early (offset 0)" },
+        { " ", "json: the text ends too early (offset 1)" },
+        { "\xef\xbb\xbf{}", "json: expected a value (offset 0)" },
+        { "{}x", "json: trailing text (offset 2)" },
+        { "{} {}", "json: trailing text (offset 3)" },
+        { "[1,]", "json: expected a value (offset 3)" },
+        { "[1 2]", "json: expected ',' or ']' (offset 3)" },
+        { "{\"a\" 1}", "json: expected ':' (offset 5)" },
+        { "{\"a\":1,}", "json: expected a key (offset 7)" },
+        { "{a:1}", "json: expected a key (offset 1)" },
+        { "{\"a\":1]", "json: expected ',' or '}' (offset 6)" },
+        { "[1}", "json: expected ',' or ']' (offset 2)" },
+        { "[", "json: the text ends too early (offset 1)" },
+        { "{\"a\":[1", "json: the text ends too early (offset 7)" },
+        { "]", "json: expected a value (offset 0)" },
+        { "[01]", "json: malformed number (offset 1)" },
+        { "[-]", "json: malformed number (offset 1)" },
+        { "[1.]", "json: malformed number (offset 1)" },
+        { "[.5]", "json: expected a value (offset 1)" },
+        { "[+1]", "json: expected a value (offset 1)" },
+        { "[1e]", "json: malformed number (offset 1)" },
+        { "[1e+]", "json: malformed number (offset 1)" },
+        { "[0x10]", "json: expected ',' or ']' (offset 2)" },
+        { "[NaN]", "json: expected a value (offset 1)" },
+        { "[Infinity]", "json: expected a value (offset 1)" },
+        { "[tru]", "json: expected a value (offset 1)" },
+        { "nul", "json: expected a value (offset 0)" },
+        { "'a'", "json: expected a value (offset 0)" },
+        { "/* c */{}", "json: expected a value (offset 0)" },
+        { "\"a", "json: unterminated string (offset 0)" },
+        { "\"a\\", "json: bad escape (offset 2)" },
+        { "\"a\nb\"", "json: control character in a string (offset 2)" },
+        { "\"\\x41\"", "json: bad escape (offset 1)" },
+        { "\"\\u12g4\"", "json: bad \\u escape (offset 1)" },
+        { "\"\\u12", "json: bad \\u escape (offset 1)" },
+        { "\"\\u0000\"", "json: \\u0000 (offset 1)" },
+        { "\"\\ud800\"", "json: lone surrogate (offset 1)" },
+        { "\"\\udc00\\ud800\"", "json: lone surrogate (offset 1)" },
+        { "\"\\ud800\\u0041\"", "json: lone surrogate (offset 1)" },
+        { "\"\xff\"", "json: ill-formed UTF-8 in a string (offset 0)" },
+        { "[\"\xed\xa0\x80\"]", "json: ill-formed UTF-8 in a string (offset 1)" },
+        { "{\"a\":1,\"a\":2}", "json: duplicate key \"a\" (offset 10)" },
+        { "{\"a\":1,\"\\u0061\":2}", "json: duplicate key \"a\" (offset 15)" },
+        { "{\"\\n\":1,\"\\u000a\":2}", "json: duplicate key \"\\x0a\" (offset 16)" },
     };
     glmq_error err;
     (void)state;
@@ -135,7 +135,7 @@ static void depth_ends_at_the_limit(void **state)
     memset(text, '[', GLMQ_JSON_DEPTH + 1);
     memset(text + GLMQ_JSON_DEPTH + 1, ']', GLMQ_JSON_DEPTH + 1);
     assert_int_equal(parse(text, 2 * GLMQ_JSON_DEPTH + 2, &err), GLMQ_E_FORMAT);
-    assert_string_equal(err.msg, "json: depth 65 at offset 64, at most 64");
+    assert_string_equal(err.msg, "json: depth 65, at most 64 (offset 64)");
 }
 
 static void duplicates_are_found_in_big_objects_and_allowed_on_request(void **state)
@@ -166,7 +166,7 @@ static void a_number_of_a_hundred_thousand_digits_is_refused(void **state)
     assert_non_null(text);
     memset(text, '7', 100000);
     assert_int_equal(parse(text, 100000, &err), GLMQ_E_FORMAT);
-    assert_string_equal(err.msg, "json: number of more than 63 characters at offset 0");
+    assert_string_equal(err.msg, "json: number of more than 63 characters (offset 0)");
     free(text);
 }
 
