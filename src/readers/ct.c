@@ -92,12 +92,13 @@ static glmq_status read_scheme(job *j, const cJSON *group, glmq_error *err)
         known = strcmp(format, formats[i]) == 0;
     if (!known)
         return glmq_fail(err, GLMQ_E_UNSUPPORTED,
-                         "%s: compressed-tensors format \"%s\" is not read here", group->string,
-                         format);
+                         "%s: compressed-tensors format \"%s\" is not read by this version",
+                         group->string, format);
     if (type && strcmp(type, "int") != 0)
-        return glmq_fail(err, GLMQ_E_UNSUPPORTED,
-                         "%s: compressed-tensors weights of type \"%s\" are not read here",
-                         group->string, type);
+        return glmq_fail(
+            err, GLMQ_E_UNSUPPORTED,
+            "%s: compressed-tensors weights of type \"%s\" are not read by this version",
+            group->string, type);
     s = &j->schemes[j->count];
     *s = (scheme){ .name = group->string, .symmetric = !cJSON_IsFalse(sym) };
     if (!glmq_json_u64(cJSON_GetObjectItemCaseSensitive(args, "num_bits"), &s->bits)) s->bits = 8;
@@ -123,8 +124,8 @@ static glmq_status read_preset(job *j, const cJSON *group, glmq_error *err)
         j->schemes[j->count++] = presets[i];
         return GLMQ_OK;
     }
-    return glmq_fail(err, GLMQ_E_UNSUPPORTED, "compressed-tensors preset \"%s\" is not read here",
-                     group->string);
+    return glmq_fail(err, GLMQ_E_UNSUPPORTED,
+                     "compressed-tensors preset \"%s\" is not read by this version", group->string);
 }
 
 /* Things that change the stored weights or the forward pass beyond our codecs. */
@@ -142,10 +143,11 @@ static glmq_status refuse_others(const cJSON *q, glmq_error *err)
     for (size_t i = 0; format && i < GLMQ_COUNT(refused); i++)
         if (strcmp(format, refused[i]) == 0)
             return glmq_fail(err, GLMQ_E_UNSUPPORTED,
-                             "compressed-tensors format \"%s\" is not read here", format);
+                             "compressed-tensors format \"%s\" is not read by this version",
+                             format);
     if (sparse && strcmp(sparse, "dense") != 0)
         return glmq_fail(err, GLMQ_E_UNSUPPORTED,
-                         "compressed-tensors sparsity \"%s\" is not read here", sparse);
+                         "compressed-tensors sparsity \"%s\" is not read by this version", sparse);
     if (transforms && transforms->child)
         return glmq_fail(err, GLMQ_E_UNSUPPORTED,
                          "compressed-tensors transform_config changes the forward pass, it is not "
@@ -361,8 +363,8 @@ static glmq_status refuse_floats(const glmq_module *m, glmq_error *err)
         format = scales && scales->dtype == GLMQ_DT_U8 ? "mxfp8-quantized" : "float-quantized";
     if (!format) return GLMQ_OK;
     return glmq_fail(err, GLMQ_E_UNSUPPORTED,
-                     "%.*s: compressed-tensors format \"%s\" is not read here", (int)m->name_len,
-                     m->name, format);
+                     "%.*s: compressed-tensors format \"%s\" is not read by this version",
+                     (int)m->name_len, m->name, format);
 }
 
 /* A weight still in floats: its quantization parameters say nothing about what is stored. */

@@ -25,8 +25,8 @@ static glmq_status whole_part(job *j, glmq_error *err)
     memset(&j->all, 0, sizeof j->all);
     j->all.enc = glmq_encoding_of_dtype((glmq_dtype)a->dtype);
     if (!j->all.enc.codec)
-        return glmq_fail(err, GLMQ_E_UNSUPPORTED, "%s: type %s is not read here", a->name,
-                         glmq_dtype_name((glmq_dtype)a->dtype));
+        return glmq_fail(err, GLMQ_E_UNSUPPORTED, "%s: type %s is not read by this version",
+                         a->name, glmq_dtype_name((glmq_dtype)a->dtype));
     for (int i = 0; i + 1 < a->rank; i++)
         if (mul_u64(rows, a->dims[i], &rows))
             return glmq_fail(err, GLMQ_E_LIMIT, "%s: too many rows", a->name);
@@ -185,9 +185,10 @@ static glmq_status add_unknown(job *j, glmq_error *err)
 
     for (size_t i = 0; i < GLMQ_COUNT(scales); i++)
         if (ends_with(j->a->name, scales[i]))
-            return glmq_fail(err, GLMQ_E_UNSUPPORTED,
-                             "%s: a scale beside a tensor (NVFP4), which is not read here",
-                             j->a->name);
+            return glmq_fail(
+                err, GLMQ_E_UNSUPPORTED,
+                "%s: a scale beside a tensor (NVFP4), which this version does not read",
+                j->a->name);
     if (j->a->rank > 2) {
         glmq_graph_drop(j->g, j->number, "an unknown array of more than two dimensions");
         if (glmq_graph_note(j->g, GLMQ_WARNING, "array-dropped", j->a->name, NULL,

@@ -58,7 +58,7 @@ static const char *first_text(const cJSON *o, const char *const *keys, size_t n)
 
 static glmq_status refuse(const char *what, const char *name, glmq_error *err)
 {
-    return glmq_fail(err, GLMQ_E_UNSUPPORTED, "%s \"%s\" is not read here", what, name);
+    return glmq_fail(err, GLMQ_E_UNSUPPORTED, "%s \"%s\" is not read by this version", what, name);
 }
 
 /* checkpoint_format of GPTQModel and AutoGPTQ. */
@@ -239,8 +239,8 @@ static glmq_status check_width(const glmq_module *m, glmq_error *err)
 
     if (codes->dims[1] == scales->dims[1]) return GLMQ_OK;
     if (!m->slot[GLMQ_SLOT_PERM] && codes->dims[1] == scales->dims[1] / 8)
-        return glmq_fail(err, GLMQ_E_UNSUPPORTED, "%s: AWQ gemm packing is not read here",
-                         codes->name);
+        return glmq_fail(err, GLMQ_E_UNSUPPORTED,
+                         "%s: AWQ gemm packing is not read by this version", codes->name);
     return glmq_fail(err, GLMQ_E_FORMAT, "%s: %" PRIu64 " columns, %s has %" PRIu64, codes->name,
                      codes->dims[1], scales->name, scales->dims[1]);
 }
@@ -348,7 +348,7 @@ static glmq_status add_module(void *user, const glmq_module *m, glmq_error *err)
     GLMQ_TRY(measure(j, m, &bits, &cols, err));
     if (bits >= 5 && bits <= 7)
         return glmq_fail(err, GLMQ_E_UNSUPPORTED,
-                         "%.*s: %" PRIu64 " bits in planar packing are not read here",
+                         "%.*s: %" PRIu64 " bits in planar packing are not read by this version",
                          (int)m->name_len, m->name, bits);
     e.bits = (uint8_t)bits;
     GLMQ_TRY(measure_group(j, m, cols, &e.group, err));

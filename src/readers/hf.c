@@ -83,7 +83,7 @@ glmq_status glmq_hf_refuse_companion(const glmq_array *a, glmq_error *err)
     for (size_t i = 0; i < GLMQ_COUNT(foreign); i++)
         if (strcmp(leaf, foreign[i].suffix) == 0)
             return glmq_fail(err, GLMQ_E_UNSUPPORTED,
-                             "%s: a companion of %s, which is not read here", a->name,
+                             "%s: belongs to %s, which this version does not read", a->name,
                              foreign[i].format);
     if (strstr(a->name, "weight_quantizer.") || strstr(a->name, ".quant_state."))
         return glmq_fail(err, GLMQ_E_UNSUPPORTED, "%s: the state of a quantizer", a->name);

@@ -425,7 +425,7 @@ static glmq_status broken_promise(shards *s, const named *f, glmq_error *err)
     const int gone = f->file < 0;
     if (!s->cat->options || !s->cat->options->allow_incomplete)
         return glmq_fail(err, GLMQ_E_FORMAT,
-                         "%s promises %s in %s, %s (%" PRIu64 " arrays are missing so)", index_name,
+                         "%s promises %s in %s, %s (missing in all: %" PRIu64 ")", index_name,
                          f->first, f->name, gone ? "which does not exist" : "which lacks it",
                          f->lacking);
     if (glmq_catalog_note(s->cat, GLMQ_ERROR, gone ? "missing-shard" : "missing-array", f->first,

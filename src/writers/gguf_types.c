@@ -193,7 +193,7 @@ static glmq_dtype holding(const glmq_encoding *e, uint64_t cols, const char **re
 {
     const uint64_t group = e->group ? e->group : cols;
     if (e->act_order == GLMQ_ACT_ORDER) {
-        *reason = "act-order: the groups are no runs of columns, recoded";
+        *reason = "act-order: the groups are no runs of columns";
         return GLMQ_DT_Q8_0;
     }
     if (group % BLOCK) {
