@@ -168,8 +168,14 @@ const char *glmq_severity_name(glmq_severity severity)
     return names[severity];
 }
 
+int glmq_may_draw(FILE *f)
+{
+    const char *term = getenv("TERM");
+    return isatty(fileno(f)) && term && strcmp(term, "dumb") != 0;
+}
+
 int glmq_may_paint(FILE *f)
 {
-    const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
-    return isatty(fileno(f)) && !(no && no[0]) && term && strcmp(term, "dumb") != 0;
+    const char *no = getenv("NO_COLOR");
+    return glmq_may_draw(f) && !(no && no[0]);
 }

@@ -76,6 +76,8 @@ const volatile int *glmq_catch_signals(void);
 /* "note", "warning", "error". */
 const char *glmq_severity_name(glmq_severity severity);
 
-/* May this stream have colours and a moving line?  (A terminal; NO_COLOR is not set.) */
+/* May this stream have colours?  (A terminal; NO_COLOR is not set.) */
 int glmq_may_paint(FILE *f);
+/* A terminal that can draw a line anew: a bar has no colour, NO_COLOR leaves it. */
+int glmq_may_draw(FILE *f);
 #endif

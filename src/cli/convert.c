@@ -9,9 +9,11 @@
 #include "progress.h"
 #include "verify/print.h"
 #include "verify/report.h"
+#include <errno.h>
 #include <inttypes.h>
 #include <stddef.h>
 #include <string.h>
+#include <unistd.h>
 
 /* --set, --keep and --recipe, in the order given: the last match wins. */
 typedef struct rule {
@@ -448,6 +450,20 @@ static glmq_status verify_result(job *j, glmq_report *r, glmq_error *err)
 
 /* ---- all of it ---- */
 
+/* A report that cannot be written is told before hours of work, not after. */
+static glmq_status check_folder(const char *path, glmq_error *err)
+{
+    const char *slash = strrchr(path, '/');
+    char *folder = slash ? glmq_strdup(path) : NULL;
+    glmq_status st = GLMQ_OK;
+
+    if (slash && !folder) return glmq_fail(err, GLMQ_E_NOMEM, "%s", path);
+    if (slash) folder[slash > path ? slash - path : 1] = '\0';
+    if (access(slash ? folder : ".", W_OK | X_OK)) st = glmq_fail_sys(err, errno, "%s", path);
+    glmq_free(folder);
+    return st;
+}
+
 static glmq_status check_settings(const settings *s, glmq_error *err)
 {
     if (s->plan && (s->verify || s->report))
@@ -456,6 +472,7 @@ static glmq_status check_settings(const settings *s, glmq_error *err)
     if (s->report && !ends_in(s->report, ".html") && !ends_in(s->report, ".json"))
         return glmq_fail(err, GLMQ_E_ARG, "--report: '%s' ends neither in .json nor in .html",
                          s->report);
+    if (s->report) GLMQ_TRY(check_folder(s->report, err));
     if (s->report && !s->overwrite && glmq_out_exists(s->report))
         return glmq_fail(err, GLMQ_E_EXISTS, "%s: exists; --overwrite replaces it", s->report);
     if (s->write_recipe && !s->overwrite && glmq_out_exists(s->write_recipe))

@@ -16,7 +16,7 @@ static double now(void)
 void glmq_meter_begin(glmq_meter *m, int mode, int quiet, const char *verb)
 {
     *m = (glmq_meter){ .mode = mode, .verb = verb, .started = now() };
-    if (mode == PROGRESS_AUTO) m->mode = glmq_may_paint(stderr) ? PROGRESS_BAR : PROGRESS_NONE;
+    if (mode == PROGRESS_AUTO) m->mode = glmq_may_draw(stderr) ? PROGRESS_BAR : PROGRESS_NONE;
     if (quiet && m->mode == PROGRESS_BAR) m->mode = PROGRESS_NONE;
 }
 

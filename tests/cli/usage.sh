@@ -35,6 +35,7 @@ t glmq-inspect --tens sample
 t glmq-inspect ''
 t glmq-convert sample out --to bf16 --recipe kepe-attention
 t glmq-convert sample out --to bf16 --report out.txt
+t glmq-convert sample out --to bf16 --report no/such/folder/out.json
 # An operand that looks like an option, and options behind operands.
 t glmq-inspect -- --no-such-file
 t glmq-inspect sample --tensors=model.norm.weight -q
