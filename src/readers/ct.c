@@ -288,15 +288,16 @@ static glmq_status measure_groups(const glmq_module *m, uint64_t rows, uint64_t 
 
 static glmq_status measure_zeros(const glmq_module *m, glmq_encoding *e, glmq_error *err)
 {
-    const glmq_array *z = m->slot[GLMQ_SLOT_ZEROS];
+    const glmq_array *z = m->slot[GLMQ_SLOT_ZEROS], *shape = m->slot[GLMQ_SLOT_SHAPE];
+    const uint8_t narrow = shape && shape->dtype == GLMQ_DT_I32 ? CT_SHAPE_I32 : 0;
 
     e->zero_kind = z ? GLMQ_ZERO_STORED : GLMQ_ZERO_MID;
-    e->variant = CT_ZERO_PACKED;
+    e->variant = CT_ZERO_PACKED | narrow;
     if (!z) return GLMQ_OK;
     if (z->dtype != GLMQ_DT_I32 && z->dtype != GLMQ_DT_I8)
         return glmq_fail(err, GLMQ_E_FORMAT, "%s: dtype %s, expected I32 or I8", z->name,
                          glmq_dtype_name((glmq_dtype)z->dtype));
-    if (z->dtype == GLMQ_DT_I8) e->variant = CT_ZERO_I8;
+    if (z->dtype == GLMQ_DT_I8) e->variant = CT_ZERO_I8 | narrow;
     return GLMQ_OK;
 }
 

@@ -27,6 +27,7 @@ typedef struct {
     int64_t group; /* -1: the whole row; 0: not stated */
     int sym;       /* 1, 0, -1: not stated              */
     int mixed;     /* modules may differ                */
+    int asym_some; /* of a symmetric checkpoint */
     uint8_t variant;
 } parameters;
 
@@ -149,12 +150,15 @@ static void read_numbers(const cJSON *q, parameters *p)
     static const char *const bits[] = { "bits", "w_bit", "wbits" };
     static const char *const group[] = { "group_size", "q_group_size" };
     static const char *const mixed[] = { "dynamic", "extra_config" };
-    const cJSON *exceptions = first_of(q, mixed, GLMQ_COUNT(mixed));
+    const cJSON *exceptions = first_of(q, mixed, GLMQ_COUNT(mixed)), *entry;
 
     if (!glmq_json_u64(first_of(q, bits, GLMQ_COUNT(bits)), &p->bits)) p->bits = 0;
     p->group = read_group(first_of(q, group, GLMQ_COUNT(group)));
     p->sym = read_sym(q);
     p->mixed = exceptions && exceptions->child;
+    p->asym_some = 0;
+    if (p->sym == 0) return;
+    cJSON_ArrayForEach(entry, exceptions) p->asym_some |= read_sym(entry) == 0;
 }
 
 /* The copies of the configuration that some tools leave beside config.json. */
@@ -317,6 +321,33 @@ static glmq_status measure_group(const job *j, const glmq_module *m, uint64_t co
     return GLMQ_OK;
 }
 
+/* Where only some modules are asymmetric, the zeros of its first group tell which are: the
+ * exceptions are named by patterns that no two tools read alike. */
+static glmq_status measure_zeros(const job *j, const glmq_module *m, uint64_t cols,
+                                 glmq_encoding *e, glmq_error *err)
+{
+    const glmq_array *zeros = m->slot[GLMQ_SLOT_ZEROS];
+    const uint64_t rows = m->slot[GLMQ_SLOT_CODES]->dims[1];
+    const uint64_t words = ceil_div_u64(rows * e->bits, 32);
+    glmq_encoding one = *e;
+    glmq_bufs bufs = { 0 };
+    uint8_t *row;
+    glmq_status st;
+
+    e->zero_kind = j->p.sym == 0 ? GLMQ_ZERO_STORED : GLMQ_ZERO_MID;
+    if (!j->p.asym_some || zeros->dtype != GLMQ_DT_I32 || zeros->dims[1] != words) return GLMQ_OK;
+    row = glmq_alloc((size_t)words * 4);
+    if (!row) return glmq_fail(err, GLMQ_E_NOMEM, "%s", zeros->name);
+    st = glmq_source_read(j->cat->source, zeros->file, zeros->offset, row, (size_t)words * 4, err);
+    bufs.buf[GLMQ_SLOT_ZEROS] = row;
+    one.zero_kind = GLMQ_ZERO_MID;
+    one.group = 0;
+    if (!st) st = one.codec->check(&one, &bufs, rows, cols, err);
+    glmq_free(row);
+    e->zero_kind = one.zero_kind;
+    return st ? glmq_within(err, st, "%s", zeros->name) : GLMQ_OK;
+}
+
 static void remember(char *text, size_t cap, uint64_t *count, const glmq_module *m)
 {
     const size_t n = m->name_len < cap ? m->name_len : cap - 1;
@@ -353,7 +384,7 @@ static glmq_status add_module(void *user, const glmq_module *m, glmq_error *err)
     e.bits = (uint8_t)bits;
     GLMQ_TRY(measure_group(j, m, cols, &e.group, err));
     e.scale_dtype = m->slot[GLMQ_SLOT_SCALES]->dtype;
-    e.zero_kind = j->p.sym == 0 ? GLMQ_ZERO_STORED : GLMQ_ZERO_MID;
+    GLMQ_TRY(measure_zeros(j, m, cols, &e, err));
     GLMQ_TRY(glmq_perm_look(j->cat, m->slot[GLMQ_SLOT_PERM], cols, e.group, &e.act_order, err));
     compare(j, m, &e);
     return glmq_hf_add_module(j->g, j->cat, m, &e, m->slot[GLMQ_SLOT_CODES]->dims[1], cols, err);

@@ -220,6 +220,28 @@ static void gptq_parameters_come_from_shapes(void **state)
     discard(&c);
 }
 
+/* Exceptions that say so make some modules of a symmetric checkpoint asymmetric. */
+static void gptq_tells_asymmetric_exceptions_by_their_zeros(void **state)
+{
+    static const char config[] = "{\"quant_method\":\"gptq\",\"bits\":4,\"group_size\":8,"
+                                 "\"sym\":true,\"dynamic\":{\"+:.*3.up_proj\":{\"sym\":false}}}";
+    checkpoint c = gptq_model(config);
+    opened o;
+
+    (void)state;
+    to_gptq(&c, "model.layers.1.mlp.experts.2.up_proj", 8, 16, 0);
+    to_gptq(&c, "model.layers.1.mlp.experts.3.up_proj", 4, 8, 0);
+    fill32(find_in(&c, "model.layers.1.mlp.experts.3.up_proj", "qzeros"), 0x76777777);
+    o = must_open(&c);
+    assert_int_equal(encoding_of(&o, up_weight)->zero_kind, GLMQ_ZERO_MID);
+    assert_int_equal(encoding_of(&o, "model.layers.1.mlp.experts.2.up_proj.weight")->zero_kind,
+                     GLMQ_ZERO_MID);
+    assert_int_equal(encoding_of(&o, "model.layers.1.mlp.experts.3.up_proj.weight")->zero_kind,
+                     GLMQ_ZERO_STORED);
+    shut(&o);
+    discard(&c);
+}
+
 static void gptq_decodes_what_is_stored(void **state)
 {
     checkpoint c = gptq_model(GPTQ);
@@ -570,6 +592,28 @@ static void ct_takes_both_forms_of_zero_points(void **state)
     must_refuse(&c, GLMQ_E_FORMAT, "up_proj.weight_zero_point is missing");
 }
 
+static void ct_takes_both_widths_of_weight_shape(void **state)
+{
+    static const int32_t shape[2] = { 16, 32 }, wrong[2] = { 16, 31 };
+    checkpoint c = ct_model(CT_G8);
+    char wide[33], narrow[33];
+    opened o = must_open(&c);
+
+    (void)state;
+    assert_int_equal(glmq_tensor_digest(o.g, glmq_graph_find(o.g, up_weight), wide, &o.err),
+                     GLMQ_OK);
+    shut(&o);
+    remove_from(&c, up, "weight_shape");
+    memcpy(add_to(&c, up, "weight_shape", "I32", 1, 2, 0)->data, shape, sizeof shape);
+    o = must_open(&c);
+    assert_int_equal(glmq_tensor_digest(o.g, glmq_graph_find(o.g, up_weight), narrow, &o.err),
+                     GLMQ_OK);
+    assert_string_equal(narrow, wide);
+    shut(&o);
+    memcpy(find_in(&c, up, "weight_shape")->data, wrong, sizeof wrong);
+    must_not_decode(&c, up_weight, "weight_shape says 16 x 31");
+}
+
 static void ct_picks_the_group_that_agrees(void **state)
 {
     static const char two[] = "{\"quant_method\":\"compressed-tensors\",\"config_groups\":{"
@@ -777,6 +821,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gptq_parameters_come_from_shapes),
+        cmocka_unit_test(gptq_tells_asymmetric_exceptions_by_their_zeros),
         cmocka_unit_test(gptq_decodes_what_is_stored),
         cmocka_unit_test(gptq_knows_its_spellings),
         cmocka_unit_test(gptq_refuses_other_layouts_by_name),
@@ -790,6 +835,7 @@ int main(void)
         cmocka_unit_test(ct_takes_one_scale_for_the_tensor),
         cmocka_unit_test(ct_takes_rows_shorter_than_a_group),
         cmocka_unit_test(ct_takes_both_forms_of_zero_points),
+        cmocka_unit_test(ct_takes_both_widths_of_weight_shape),
         cmocka_unit_test(ct_picks_the_group_that_agrees),
         cmocka_unit_test(ct_reads_weights_not_compressed_yet),
         cmocka_unit_test(ct_refuses_other_formats_by_name),
