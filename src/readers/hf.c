@@ -306,7 +306,9 @@ glmq_status glmq_hf_add_plain(glmq_graph *g, const glmq_catalog *cat, const glmq
     known = match_plain(g, a->name, &m);
     if (a->bytes == 0 && !known) return drop(g, cat, a, GLMQ_NOTE, "it holds no elements", err);
     if (!enc.codec || !glmq_encoding_is_plain(&enc)) {
-        if (known || a->rank > 1)
+        /* In a model a matrix of codes is somebody's weight; in a loose file only its name says
+         * so, and a list of anything else is still worth showing. */
+        if (known || (a->rank > 1 && (g->hp || glmq_ends_with(a->name, ".weight"))))
             return glmq_fail(err, GLMQ_E_UNSUPPORTED, "%s: %s without the arrays of a known format",
                              a->name, glmq_dtype_name((glmq_dtype)a->dtype));
         return drop(g, cat, a, GLMQ_WARNING, "an unknown array of a type that is no weight", err);

@@ -327,6 +327,10 @@ static glmq_status check_some(const glmq_plan *p, glmq_error *err)
         if (want->enc.codec == p->target.enc.codec) return GLMQ_OK;
         if (!left && want->kind == WANT_DEFAULT && want->reason) left = &p->graph->tensors[i];
     }
+    if (!left && !p->graph->hp)
+        return glmq_fail(err, GLMQ_E_UNSUPPORTED,
+                         "no config.json says which tensors are linear layers: nothing to quantize "
+                         "but by --set");
     if (!left) return GLMQ_OK; /* all kept by rules */
     glmq_encoding_print(&p->target.enc, text, sizeof text);
     return glmq_fail(err, GLMQ_E_UNSUPPORTED,
