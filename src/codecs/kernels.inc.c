@@ -156,24 +156,26 @@ STREAM(7)
 #undef STREAM
 
 /* In squares of 8 x 8 words: both sides stay in a few cache lines. */
+enum { SIDE = 16 }; /* words: a cache line */
+
 static void transpose(const uint8_t *restrict src, size_t src_stride, size_t rows, size_t cols,
                       uint8_t *restrict dst, size_t dst_stride)
 {
     size_t r = 0;
-    for (; r + 8 <= rows; r += 8) {
+    for (; r + SIDE <= rows; r += SIDE) {
         size_t c = 0;
-        for (; c + 8 <= cols; c += 8) {
-            uint32_t square[8][8];
-            for (size_t i = 0; i < 8; i++)
+        for (; c + SIDE <= cols; c += SIDE) {
+            uint32_t square[SIDE][SIDE];
+            for (size_t i = 0; i < SIDE; i++)
                 memcpy(square[i], src + 4 * ((r + i) * src_stride + c), sizeof square[i]);
-            for (size_t j = 0; j < 8; j++) {
-                uint32_t line[8];
-                for (size_t i = 0; i < 8; i++) line[i] = square[i][j];
+            for (size_t j = 0; j < SIDE; j++) {
+                uint32_t line[SIDE];
+                for (size_t i = 0; i < SIDE; i++) line[i] = square[i][j];
                 memcpy(dst + 4 * ((c + j) * dst_stride + r), line, sizeof line);
             }
         }
         for (; c < cols; c++)
-            for (size_t i = 0; i < 8; i++)
+            for (size_t i = 0; i < SIDE; i++)
                 memcpy(dst + 4 * (c * dst_stride + r + i), src + 4 * ((r + i) * src_stride + c), 4);
     }
     for (; r < rows; r++)
