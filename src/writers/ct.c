@@ -11,7 +11,9 @@
 #include <stdio.h>
 
 /* The release whose layout is written: the loaders read it to unpack odd bit widths. */
-#define CT_VERSION "0.19.0"
+/* The version whose config this is; 0.19 dropped activation order by group. */
+#define CT_VERSION       "0.19.0"
+#define CT_VERSION_ORDER "0.18.0"
 
 static const char *const refused[] = { "fp8", "nvfp4", "mxfp4", "block", NULL };
 
@@ -21,6 +23,8 @@ static const glmq_int_format format = {
                "scale=bf16 or f16 or f32, rule=best or peer",
     .refused = refused,
     .whole_tensor = 1,
+    .order_note = "columns in activation order: compressed-tensors 0.19 and later do not load them "
+                  "(--unpermute takes it off down_proj)",
 };
 
 /* ---- quantization_config ---- */
@@ -117,6 +121,9 @@ static glmq_status config_text(glmq_text *t, glmq_plan *p, const glmq_hf_groups 
 {
     const char **ignore;
     size_t count;
+    int order = 0;
+    for (size_t k = 0; k < groups->count; k++)
+        order |= groups->encoding[k].act_order == GLMQ_ACT_ORDER;
     GLMQ_TRY(glmq_hf_kept_modules(p, &ignore, &count, err));
     glmq_text_add(t, "{\n    \"config_groups\": {");
     for (int32_t k = 0; k < (int32_t)groups->count; k++) GLMQ_TRY(add_group(t, p, groups, k, err));
@@ -129,8 +136,8 @@ static glmq_status config_text(glmq_text *t, glmq_plan *p, const glmq_hf_groups 
     glmq_text_add(t, "    \"quant_method\": \"compressed-tensors\",\n"
                      "    \"quantization_status\": \"compressed\",\n"
                      "    \"sparsity_config\": {},\n"
-                     "    \"transform_config\": {},\n"
-                     "    \"version\": \"" CT_VERSION "\"\n  }");
+                     "    \"transform_config\": {},\n");
+    glmq_text_printf(t, "    \"version\": \"%s\"\n  }", order ? CT_VERSION_ORDER : CT_VERSION);
     return t->failed ? glmq_fail(err, GLMQ_E_NOMEM, "quantization_config") : GLMQ_OK;
 }
 

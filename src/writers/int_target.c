@@ -243,6 +243,7 @@ static void follow_source(const glmq_int_format *f, const glmq_target *t, const 
     }
     if (!f->whole_tensor) e.group_rows = 1;
     want->enc = e;
+    if (e.act_order == GLMQ_ACT_ORDER && !want->reason) want->reason = f->order_note;
     if (!fits(&e, x)) stay(want, x, "its shape does not fill the packing: F32 holds its values");
 }
 
