@@ -253,6 +253,65 @@ static void decode_permuted(const ints_map *m, float *w)
     }
 }
 
+/* A chunk of whole groups: scales and zeros of its rows, made floats and ints together. */
+enum { GROUP_LEAST = 16, CHUNK_GROUPS = CODES_CHUNK / GROUP_LEAST };
+typedef struct chunk_table {
+    float scale[ROWS][CHUNK_GROUPS];
+    int32_t zero[ROWS][CHUNK_GROUPS];
+} chunk_table;
+
+static int in_whole_groups(const ints_map *m, uint64_t c, size_t n)
+{
+    return m->group >= GROUP_LEAST && c % m->group == 0 && n % m->group == 0;
+}
+
+static void fill_scales(const ints_map *m, uint64_t r, uint64_t rows, uint64_t g, size_t groups,
+                        chunk_table *t)
+{
+    const glmq_kernels *k = glmq_kernels_now();
+    const size_t each = float_bytes[m->scale_kind];
+    float column[ROWS];
+
+    if (m->scale_group == 1) { /* a row's scales lie side by side */
+        for (uint64_t i = 0; i < rows; i++)
+            k->widen[m->scale_kind](m->scales + each * ((r + i) * m->scale_row + g), groups,
+                                    t->scale[i]);
+        return;
+    }
+    for (size_t j = 0; j < groups; j++) {
+        if (m->scale_row == 1) /* those of a group do */
+            k->widen[m->scale_kind](m->scales + each * (r + (g + j) * m->scale_group), rows,
+                                    column);
+        for (uint64_t i = 0; i < rows; i++)
+            t->scale[i][j] = m->scale_row == 1 ? column[i] : scale_at(m, r + i, g + j);
+    }
+}
+
+static void fill_chunk(const ints_map *m, uint64_t r, uint64_t rows, uint64_t g, size_t groups,
+                       chunk_table *t)
+{
+    fill_scales(m, r, rows, g, groups, t);
+    for (uint64_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < groups; j++) t->zero[i][j] = zero_at(m, r + i, g + j);
+}
+
+static void decode_block(const ints_map *m, uint64_t r, uint64_t rows, uint64_t c, size_t n,
+                         const uint8_t *q, float *w)
+{
+    const glmq_kernels *k = glmq_kernels_now();
+    const size_t groups = in_whole_groups(m, c, n) ? n / m->group : 0;
+    chunk_table t;
+
+    if (groups) fill_chunk(m, r, rows, c / m->group, groups, &t);
+    for (uint64_t i = 0; i < rows; i++) {
+        float *at = w + (r + i) * m->cols + c;
+        if (groups)
+            k->scale_groups(q + i * CODES_CHUNK, groups, m->group, t.zero[i], t.scale[i], at);
+        else
+            decode_row(m, r + i, c, n, q + i * CODES_CHUNK, at);
+    }
+}
+
 void ints_decode(const ints_map *m, float *w)
 {
     const uint64_t step = block_rows(m);
@@ -267,8 +326,7 @@ void ints_decode(const ints_map *m, float *w)
         for (uint64_t c = 0; c < m->cols; c += CODES_CHUNK) {
             const size_t n = (size_t)least(CODES_CHUNK, m->cols - c);
             load_codes(m, r, rows, c, n, q, CODES_CHUNK);
-            for (uint64_t i = 0; i < rows; i++)
-                decode_row(m, r + i, c, n, q + i * CODES_CHUNK, w + (r + i) * m->cols + c);
+            decode_block(m, r, rows, c, n, q, w);
         }
     }
 }

@@ -35,8 +35,11 @@ typedef struct glmq_kernels {
     void (*transpose)(const uint8_t *src, size_t src_stride, size_t rows, size_t cols, uint8_t *dst,
                       size_t dst_stride);
 
-    /* w = (q - zero) * s, one zero and scale for all, or those of each code's group (I32). */
+    /* w = (q - zero) * s: one zero and scale for all; those of `groups` whole groups of `group`
+     * codes one after the other; those of each code's group (I32). */
     void (*scale)(const uint8_t *q, size_t n, int zero, float s, float *w);
+    void (*scale_groups)(const uint8_t *q, size_t groups, size_t group, const int32_t *zero,
+                         const float *s, float *w);
     void (*scale_by)(const uint8_t *q, size_t n, const uint8_t *group, const float *zero,
                      const float *s, float *w);
 

@@ -190,6 +190,22 @@ static void scale(const uint8_t *restrict q, size_t n, int zero, float s, float 
     for (size_t i = 0; i < n; i++) w[i] = (float)(q[i] - zero) * s;
 }
 
+/* The usual group lengths are constants, so that their loops unroll. */
+static void scale_groups(const uint8_t *restrict q, size_t groups, size_t group,
+                         const int32_t *restrict zero, const float *restrict s, float *restrict w)
+{
+    for (size_t g = 0; g < groups; g++) {
+        if (group == 32)
+            for (size_t i = 0; i < 32; i++) w[i] = (float)(q[i] - zero[g]) * s[g];
+        else if (group == 128)
+            for (size_t i = 0; i < 128; i++) w[i] = (float)(q[i] - zero[g]) * s[g];
+        else
+            for (size_t i = 0; i < group; i++) w[i] = (float)(q[i] - zero[g]) * s[g];
+        q += group;
+        w += group;
+    }
+}
+
 static void scale_by(const uint8_t *restrict q, size_t n, const uint8_t *restrict group,
                      const float *restrict zero, const float *restrict s, float *restrict w)
 {
@@ -312,6 +328,7 @@ const glmq_kernels KERNELS = {
     .pack = { NULL, NULL, pack_2, pack_3, pack_4, pack_5, pack_6, pack_7, pack_8 },
     .transpose = transpose,
     .scale = scale,
+    .scale_groups = scale_groups,
     .scale_by = scale_by,
     .extremes = extremes,
     .quantize = quantize,
