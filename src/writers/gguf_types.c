@@ -273,7 +273,7 @@ glmq_status glmq_gguf_choose_half(const glmq_target *t, const glmq_graph *g, con
     }
     if (cols % glmq_dtype_info_of(dtype)->block) {
         dtype = GLMQ_DT_F16;
-        want->reason = "the columns do not fill blocks of 32: F16, as llama.cpp does";
+        want->reason = "the columns do not fill the type's blocks: F16, as llama.cpp does";
     }
     want->enc = glmq_encoding_of_dtype(dtype);
     if (want->enc.codec) return GLMQ_OK;

@@ -332,7 +332,7 @@ static void ggml_decodes_its_own_blocks_to_the_same_bits(void **state)
 {
     const char *root = fixtures_or_skip();
     glmq_source *src;
-    glmq_catalog *cat;
+    glmq_catalog *cat = NULL;
     glmq_error err;
     char path[600];
     size_t checked = 0;
