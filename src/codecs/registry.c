@@ -56,6 +56,28 @@ static const array_encoding arrays[] = {
     { GLMQ_DT_Q5_0, &glmq_codec_q5_0, 5, 32, GLMQ_ZERO_MID },
     { GLMQ_DT_Q5_1, &glmq_codec_q5_1, 5, 32, GLMQ_ZERO_STORED },
     { GLMQ_DT_Q8_0, &glmq_codec_q8_0, 8, 32, GLMQ_ZERO_MID },
+    /* no codes view: no group */
+    { GLMQ_DT_Q8_1, &glmq_codec_q8_1, 8, 0, GLMQ_ZERO_MID },
+    { GLMQ_DT_Q2_K, &glmq_codec_q2_k, 2, 0, GLMQ_ZERO_MID },
+    { GLMQ_DT_Q3_K, &glmq_codec_q3_k, 3, 0, GLMQ_ZERO_MID },
+    { GLMQ_DT_Q4_K, &glmq_codec_q4_k, 4, 0, GLMQ_ZERO_MID },
+    { GLMQ_DT_Q5_K, &glmq_codec_q5_k, 5, 0, GLMQ_ZERO_MID },
+    { GLMQ_DT_Q6_K, &glmq_codec_q6_k, 6, 0, GLMQ_ZERO_MID },
+    { GLMQ_DT_Q8_K, &glmq_codec_q8_k, 8, 0, GLMQ_ZERO_MID },
+    { GLMQ_DT_IQ2_XXS, &glmq_codec_iq2_xxs, 2, 0, GLMQ_ZERO_MID },
+    { GLMQ_DT_IQ2_XS, &glmq_codec_iq2_xs, 2, 0, GLMQ_ZERO_MID },
+    { GLMQ_DT_IQ2_S, &glmq_codec_iq2_s, 2, 0, GLMQ_ZERO_MID },
+    { GLMQ_DT_IQ3_XXS, &glmq_codec_iq3_xxs, 3, 0, GLMQ_ZERO_MID },
+    { GLMQ_DT_IQ3_S, &glmq_codec_iq3_s, 3, 0, GLMQ_ZERO_MID },
+    { GLMQ_DT_IQ1_S, &glmq_codec_iq1_s, 1, 0, GLMQ_ZERO_MID },
+    { GLMQ_DT_IQ1_M, &glmq_codec_iq1_m, 1, 0, GLMQ_ZERO_MID },
+    { GLMQ_DT_IQ4_NL, &glmq_codec_iq4_nl, 4, 0, GLMQ_ZERO_MID },
+    { GLMQ_DT_IQ4_XS, &glmq_codec_iq4_xs, 4, 0, GLMQ_ZERO_MID },
+    { GLMQ_DT_TQ1_0, &glmq_codec_tq1_0, 2, 0, GLMQ_ZERO_MID },
+    { GLMQ_DT_TQ2_0, &glmq_codec_tq2_0, 2, 0, GLMQ_ZERO_MID },
+    { GLMQ_DT_MXFP4, &glmq_codec_mxfp4, 4, 0, GLMQ_ZERO_MID },
+    { GLMQ_DT_Q1_0, &glmq_codec_q1_0, 1, 0, GLMQ_ZERO_MID },
+    { GLMQ_DT_Q2_0, &glmq_codec_q2_0, 2, 0, GLMQ_ZERO_MID },
 };
 
 enum { PLAIN_ARRAYS = 3 };

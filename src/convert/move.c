@@ -695,6 +695,9 @@ static glmq_status start(glmq_mover *m, size_t i, const glmq_move_to *to, glmq_e
         GLMQ_TRY(j->to->enc.codec->layout(&j->to->enc, j->to->rows, j->to->cols, &j->layout, err));
         if (j->layout.row_quantum == 0) j->layout.row_quantum = 1;
         j->way = choose_way(m, j, k);
+        if (j->way == WAY_VALUES && !j->to->enc.codec->encode) /* the plan refuses it by name */
+            return glmq_fail(err, GLMQ_E_UNSUPPORTED, "there is no encoder for %s",
+                             glmq_codec_name(j->to->enc.codec));
     }
     return reserve_values(m, err);
 }

@@ -167,6 +167,20 @@ static glmq_travel judge_part(const glmq_tensor *t, const glmq_item *it, uint8_t
     return worst;
 }
 
+/* Encodings without an encoder: what is not copied byte for byte cannot be made. */
+static glmq_status check_encoder(const glmq_plan *p, const glmq_item *it, const glmq_part *to,
+                                 glmq_travel travel, const char *why, glmq_error *err)
+{
+    char text[128];
+    if (to->enc.codec->encode) return GLMQ_OK;
+    if (travel == GLMQ_SAME_BYTES && !it->row_perm && !it->col_perm) return GLMQ_OK;
+    glmq_encoding_print(&to->enc, text, sizeof text);
+    return glmq_fail(err, GLMQ_E_UNSUPPORTED,
+                     "%s: there is no encoder for %s: it can be decoded, and copied as it is, but "
+                     "this would take encoding (%s)",
+                     p->graph->tensors[it->tensor].name, text, *why ? why : "in another order");
+}
+
 static glmq_status judge(glmq_plan *p, glmq_item *it, glmq_error *err)
 {
     const glmq_tensor *t = &p->graph->tensors[it->tensor];
@@ -183,6 +197,7 @@ static glmq_status judge(glmq_plan *p, glmq_item *it, glmq_error *err)
             one = GLMQ_RECODE;
             snprintf(reason, sizeof reason, "--transcode=never");
         }
+        GLMQ_TRY(check_encoder(p, it, &it->part[k], one, reason, err));
         if (one <= it->travel) continue;
         it->travel = one;
         memcpy(why, reason, sizeof why);

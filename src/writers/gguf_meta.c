@@ -101,21 +101,47 @@ static void put_size_label(glmq_gguf_kv *kv, const glmq_plan *p)
     }
 }
 
+static void weigh(double weights[GLMQ_DT_COUNT], unsigned dtype, int rank, const uint64_t *dims)
+{
+    double size = 1;
+    for (int d = 0; d < rank; d++) size *= (double)dims[d];
+    if (rank > 1 && dtype < GLMQ_DT_COUNT) weights[dtype] += size;
+}
+
+static glmq_dtype most_of(const double weights[GLMQ_DT_COUNT])
+{
+    glmq_dtype most = GLMQ_DT_F32;
+    for (size_t d = 0; d < GLMQ_DT_COUNT; d++)
+        if (weights[d] > weights[most]) most = (glmq_dtype)d;
+    return most;
+}
+
+/* The label of a GGUF whose weights are mostly of this type too: IQ3_M says more than IQ3_S. */
+static int source_file_type(const glmq_plan *p, glmq_dtype most, uint32_t *type)
+{
+    const glmq_catalog *cat = p->graph->catalog;
+    double weights[GLMQ_DT_COUNT] = { 0 };
+    uint64_t number;
+    if (!cat->gguf || !glmq_gguf_u64(cat->gguf, "general.file_type", &number) ||
+        number > UINT32_MAX)
+        return 0;
+    for (size_t i = 0; i < cat->count; i++)
+        weigh(weights, cat->arrays[i].dtype, cat->arrays[i].rank, cat->arrays[i].dims);
+    *type = (uint32_t)number;
+    return most_of(weights) == most;
+}
+
 /* The file type is a label: that of the type with the most weights. */
 static uint32_t file_type(const glmq_plan *p)
 {
     double weights[GLMQ_DT_COUNT] = { 0 };
-    glmq_dtype most = GLMQ_DT_F32;
+    glmq_dtype most;
+    uint32_t type;
     if (p->target.file_type >= 0) return (uint32_t)p->target.file_type;
-    for (size_t i = 0; i < p->arrays.count; i++) {
-        const glmq_plan_array *a = &p->arrays.at[i];
-        double size = 1;
-        for (int d = 0; d < a->rank; d++) size *= (double)a->dims[d];
-        if (a->rank > 1) weights[a->dtype] += size;
-    }
-    for (size_t d = 0; d < GLMQ_DT_COUNT; d++)
-        if (weights[d] > weights[most]) most = (glmq_dtype)d;
-    return (uint32_t)glmq_gguf_file_type(most);
+    for (size_t i = 0; i < p->arrays.count; i++)
+        weigh(weights, p->arrays.at[i].dtype, p->arrays.at[i].rank, p->arrays.at[i].dims);
+    most = most_of(weights);
+    return source_file_type(p, most, &type) ? type : (uint32_t)glmq_gguf_file_type(most);
 }
 
 /* The dtype that the scales had before they became halves: a GGUF cannot say it otherwise. */

@@ -14,7 +14,8 @@
 
 enum { FILE_TYPE_AUTO = -1, BLOCK = 32 };
 
-/* llama.cpp's file types by name; dtype NONE: glmq has no encoder for it. */
+/* llama.cpp's file types by name, and the type that most of such a file is in; of several file
+ * types of one type, llama.cpp's usual one comes first. */
 static const struct file_type {
     const char *word;
     int id;
@@ -29,39 +30,45 @@ static const struct file_type {
     { "Q5_0", 8, GLMQ_DT_Q5_0 },
     { "Q4_1", 3, GLMQ_DT_Q4_1 },
     { "Q4_0", 2, GLMQ_DT_Q4_0 },
-    { "Q2_K", 10, GLMQ_DT_NONE },
-    { "Q3_K_S", 11, GLMQ_DT_NONE },
-    { "Q3_K_M", 12, GLMQ_DT_NONE },
-    { "Q3_K_L", 13, GLMQ_DT_NONE },
-    { "Q3_K", 12, GLMQ_DT_NONE },
-    { "Q4_K_S", 14, GLMQ_DT_NONE },
-    { "Q4_K_M", 15, GLMQ_DT_NONE },
-    { "Q4_K", 15, GLMQ_DT_NONE },
-    { "Q5_K_S", 16, GLMQ_DT_NONE },
-    { "Q5_K_M", 17, GLMQ_DT_NONE },
-    { "Q5_K", 17, GLMQ_DT_NONE },
-    { "Q6_K", 18, GLMQ_DT_NONE },
-    { "IQ2_XXS", 19, GLMQ_DT_NONE },
-    { "IQ2_XS", 20, GLMQ_DT_NONE },
-    { "Q2_K_S", 21, GLMQ_DT_NONE },
-    { "IQ3_XS", 22, GLMQ_DT_NONE },
-    { "IQ3_XXS", 23, GLMQ_DT_NONE },
-    { "IQ1_S", 24, GLMQ_DT_NONE },
-    { "IQ4_NL", 25, GLMQ_DT_NONE },
-    { "IQ3_S", 26, GLMQ_DT_NONE },
-    { "IQ3_M", 27, GLMQ_DT_NONE },
-    { "IQ2_S", 28, GLMQ_DT_NONE },
-    { "IQ2_M", 29, GLMQ_DT_NONE },
-    { "IQ4_XS", 30, GLMQ_DT_NONE },
-    { "IQ1_M", 31, GLMQ_DT_NONE },
-    { "TQ1_0", 36, GLMQ_DT_NONE },
-    { "TQ2_0", 37, GLMQ_DT_NONE },
-    { "MXFP4_MOE", 38, GLMQ_DT_NONE },
-    { "MXFP4", 38, GLMQ_DT_NONE },
-    { "NVFP4", 39, GLMQ_DT_NONE },
-    { "Q1_0", 40, GLMQ_DT_NONE },
-    { "Q2_0", 41, GLMQ_DT_NONE },
+    { "Q2_K", 10, GLMQ_DT_Q2_K },
+    { "Q3_K_M", 12, GLMQ_DT_Q3_K },
+    { "Q3_K_S", 11, GLMQ_DT_Q3_K },
+    { "Q3_K_L", 13, GLMQ_DT_Q3_K },
+    { "Q3_K", 12, GLMQ_DT_Q3_K },
+    { "Q4_K_M", 15, GLMQ_DT_Q4_K },
+    { "Q4_K_S", 14, GLMQ_DT_Q4_K },
+    { "Q4_K", 15, GLMQ_DT_Q4_K },
+    { "Q5_K_M", 17, GLMQ_DT_Q5_K },
+    { "Q5_K_S", 16, GLMQ_DT_Q5_K },
+    { "Q5_K", 17, GLMQ_DT_Q5_K },
+    { "Q6_K", 18, GLMQ_DT_Q6_K },
+    { "IQ2_XXS", 19, GLMQ_DT_IQ2_XXS },
+    { "IQ2_XS", 20, GLMQ_DT_IQ2_XS },
+    { "Q2_K_S", 21, GLMQ_DT_Q2_K },
+    { "IQ3_XXS", 23, GLMQ_DT_IQ3_XXS },
+    { "IQ1_S", 24, GLMQ_DT_IQ1_S },
+    { "IQ4_NL", 25, GLMQ_DT_IQ4_NL },
+    { "IQ3_S", 26, GLMQ_DT_IQ3_S },
+    { "IQ3_XS", 22, GLMQ_DT_IQ3_S },
+    { "IQ3_M", 27, GLMQ_DT_IQ3_S },
+    { "IQ2_S", 28, GLMQ_DT_IQ2_S },
+    { "IQ2_M", 29, GLMQ_DT_IQ2_S },
+    { "IQ4_XS", 30, GLMQ_DT_IQ4_XS },
+    { "IQ1_M", 31, GLMQ_DT_IQ1_M },
+    { "TQ1_0", 36, GLMQ_DT_TQ1_0 },
+    { "TQ2_0", 37, GLMQ_DT_TQ2_0 },
+    { "MXFP4_MOE", 38, GLMQ_DT_MXFP4 },
+    { "MXFP4", 38, GLMQ_DT_MXFP4 },
+    { "NVFP4", 39, GLMQ_DT_NVFP4 },
+    { "Q1_0", 40, GLMQ_DT_Q1_0 },
+    { "Q2_0", 41, GLMQ_DT_Q2_0 },
 };
+
+static int has_encoder(glmq_dtype dtype)
+{
+    const glmq_encoding e = glmq_encoding_of_dtype(dtype);
+    return e.codec && e.codec->encode;
+}
 
 int glmq_gguf_file_type(glmq_dtype dtype)
 {
@@ -87,7 +94,7 @@ static glmq_status set_type(glmq_target *t, const char *word, glmq_error *err)
     for (size_t i = 0; i < GLMQ_COUNT(file_types); i++) {
         const struct file_type *f = &file_types[i];
         if (strcasecmp(word, f->word)) continue;
-        if (f->dtype == GLMQ_DT_NONE && f->id != FILE_TYPE_AUTO)
+        if (f->id != FILE_TYPE_AUTO && !has_encoder(f->dtype))
             return glmq_fail(err, GLMQ_E_UNSUPPORTED,
                              "gguf: there is no encoder for %s; there are auto, F32, F16, BF16, "
                              "Q8_0, Q5_1, Q5_0, Q4_1, Q4_0",
@@ -266,7 +273,7 @@ glmq_status glmq_gguf_choose_half(const glmq_target *t, const glmq_graph *g, con
     }
     if (cols % glmq_dtype_info_of(dtype)->block) {
         dtype = GLMQ_DT_F16;
-        want->reason = "the columns do not fill blocks of 32: F16, as llama.cpp does";
+        want->reason = "the columns do not fill the type's blocks: F16, as llama.cpp does";
     }
     want->enc = glmq_encoding_of_dtype(dtype);
     if (want->enc.codec) return GLMQ_OK;

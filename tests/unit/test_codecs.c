@@ -135,9 +135,9 @@ static void encodings_print_all_that_tells_them_apart(void **state)
     assert_string_equal(text, "ctpack:bits=8,group=channel,asym,scale=BF16,act-order,zeros=I8");
     assert_int_equal(glmq_encoding_print(&e, text, 10), 62); /* cut, and the length it would take */
     assert_string_equal(text, "ctpack:bi");
-    e = glmq_encoding_of_dtype(GLMQ_DT_Q6_K);
+    e = glmq_encoding_of_dtype(GLMQ_DT_NVFP4);
     glmq_encoding_print(&e, text, sizeof text);
-    assert_string_equal(text, "Q6_K");
+    assert_string_equal(text, "NVFP4");
     e = array_encoding("q5_1");
     assert_int_equal(glmq_encoding_dtype(&e), GLMQ_DT_Q5_1);
     assert_true(glmq_encoding_bpw(&e, 4, 64) == 6.0);

@@ -232,6 +232,25 @@ static void plain_bf16_of_all_three(void **state)
 
 /* ---- GGUF ---- */
 
+/* kv_b has each head's rows of k, then those of v; attn_k_b holds the former transposed.  Takes
+ * `kv_b`. */
+static float *half_of_kv_b(const glmq_hparams *h, float *kv_b, int k, size_t *n)
+{
+    const size_t no = h->qk_nope, vd = h->v_head, lora = h->kv_lora;
+    const size_t rows = k ? lora : vd, cols = k ? no : lora;
+    float *half = malloc(h->heads * rows * cols * sizeof *half);
+
+    assert_non_null(half);
+    *n = h->heads * rows * cols;
+    for (size_t i = 0; i < *n; i++) {
+        const size_t head = i / (rows * cols), r = i / cols % rows, c = i % cols;
+        const size_t row = head * (no + vd) + (k ? c : no + r);
+        half[i] = kv_b[row * lora + (k ? r : c)];
+    }
+    free(kv_b);
+    return half;
+}
+
 /* Logical tensors of a GGUF name, joined in the order of its rows; the caller frees them. */
 static float *join(const fixture *f, const char *gguf, size_t *n)
 {
@@ -247,6 +266,8 @@ static float *join(const fixture *f, const char *gguf, size_t *n)
 
         if (t->role != m.row->role || t->layer != m.layer) continue;
         w = decode(f, t);
+        if (m.row->split == SPLIT_K_B || m.row->split == SPLIT_V_B)
+            return half_of_kv_b(f->g->hp, w, m.row->split == SPLIT_K_B, n);
         all = realloc(all, (*n + (size_t)(t->rows * t->cols)) * sizeof *all);
         assert_non_null(all);
         memcpy(all + *n, w, (size_t)(t->rows * t->cols) * sizeof *all);
@@ -286,17 +307,17 @@ static void check_sample(const fixture *f, const char *name, const cJSON *entry,
     must_equal(f, a, w, n);
 }
 
-static void gguf_q8_0(void **state)
+/* Every array of the file. */
+static void check_gguf(const char *name, const char *model_type, size_t logical)
 {
     const cJSON *entry;
     size_t tensors = 0;
     fixture f;
 
-    (void)state;
-    if (!open_fixture(&f, "glm47-gguf-q8_0", 0)) skip();
+    if (!open_fixture(&f, name, 0)) skip();
     assert_string_equal(glmq_graph_format(f.g), "gguf");
-    assert_string_equal(glmq_graph_model_type(f.g), "glm4_moe");
-    assert_int_equal(glmq_graph_count(f.g), 141); /* as glm47-bf16 */
+    assert_string_equal(glmq_graph_model_type(f.g), model_type);
+    assert_int_equal(glmq_graph_count(f.g), logical);
     cJSON_ArrayForEach(entry, f.expected)
     {
         size_t n;
@@ -312,6 +333,20 @@ static void gguf_q8_0(void **state)
     assert_int_equal(tensors, f.g->catalog->count);
     assert_int_equal(f.g->used_count, tensors);
     shut(&f);
+}
+
+static void gguf_q8_0(void **state)
+{
+    (void)state;
+    check_gguf("glm47-gguf-q8_0", "glm4_moe", 141); /* as glm47-bf16 */
+}
+
+static void gguf_k_quants(void **state)
+{
+    (void)state;
+    check_gguf("glm47-gguf-q4_k_m-split", "glm4_moe", 141);
+    check_gguf("glm47flash-gguf-q4_k_m", "glm4_moe_lite", 135);
+    check_gguf("glm5-gguf-q4_k_m", "glm_moe_dsa", 148);
 }
 
 /* The names, roles and shapes of a GGUF are those of the model it was made from. */
@@ -351,7 +386,6 @@ static void other_formats_are_refused_by_name(void **state)
         { "glm5-tq3", "TQ3" },
         { "glm47flash-aqlm", "AQLM" },
         { "glm5-vq", "vq" },
-        { "glm47flash-gguf-q4_k_m", "output.weight: type Q6_K" },
     };
     const char *root = fixtures_or_skip();
 
@@ -386,6 +420,7 @@ int main(void)
         cmocka_unit_test(gptq_with_act_order),
         cmocka_unit_test(gptq_of_autoround_pruned),
         cmocka_unit_test(gguf_q8_0),
+        cmocka_unit_test(gguf_k_quants),
         cmocka_unit_test(gguf_is_the_same_model),
         cmocka_unit_test(other_formats_are_refused_by_name),
     };

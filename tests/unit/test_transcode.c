@@ -393,7 +393,9 @@ static void assert_judged(glmq_encoding from, glmq_cut a, glmq_encoding to, glmq
 static void judges_plain_floats(void **state)
 {
     const glmq_encoding f32 = array_encoding("f32"), f16 = array_encoding("f16"),
-                        bf16 = array_encoding("bf16"), q4 = array_encoding("q4_0");
+                        bf16 = array_encoding("bf16"), q4 = array_encoding("q4_0"),
+                        q4_k = array_encoding("q4_k"),
+                        nvfp4 = glmq_encoding_of_dtype(GLMQ_DT_NVFP4);
     (void)state;
     assert_judged(bf16, all, bf16, all, GLMQ_SAME_BYTES, "");
     assert_judged(bf16, all, bf16, head_v, GLMQ_SAME_BYTES, "");
@@ -404,10 +406,13 @@ static void judges_plain_floats(void **state)
     assert_judged(bf16, all, q4, all, GLMQ_RECODE, "quantized from BF16");
     assert_judged(q4, all, f16, all, GLMQ_RECODE, "decoded values are rounded to F16");
     assert_judged(q4, all, f32, head_k, GLMQ_SAME_CODES, "");
-    assert_judged(glmq_encoding_of_dtype(GLMQ_DT_Q4_K), all, glmq_encoding_of_dtype(GLMQ_DT_Q4_K),
-                  all, GLMQ_SAME_BYTES, "");
-    assert_judged(glmq_encoding_of_dtype(GLMQ_DT_Q4_K), all, q4, all, GLMQ_RECODE,
-                  "nothing here decodes Q4_K");
+    assert_judged(nvfp4, all, nvfp4, all, GLMQ_SAME_BYTES, "");
+    assert_judged(nvfp4, all, q4, all, GLMQ_RECODE, "nothing here decodes NVFP4");
+    assert_judged(q4_k, all, q4_k, all, GLMQ_SAME_BYTES, "");
+    assert_judged(q4_k, all, q4_k, head_v, GLMQ_SAME_BYTES, "");
+    assert_judged(q4_k, all, q4_k, head_k, GLMQ_RECODE, "stored the other way round than q4_k");
+    assert_judged(q4_k, all, q4, all, GLMQ_RECODE, "no codes view in q4_k");
+    assert_judged(q4_k, all, f32, head_k, GLMQ_SAME_CODES, "");
 }
 
 static void judges_integers(void **state)

@@ -1,0 +1,56 @@
+/* Ternary and binary weights.
+ *
+ *   TQ1_0   256 weights in 54 bytes   qs[48] qh[4] d    five (four in qh) base-3 digits a byte
+ *   TQ2_0   256           in 66       qs[64] d          two bits: -1, 0, 1 (and 2)
+ *   Q1_0    128           in 18       d qs[16]          one bit: -d, d
+ *   Q2_0     64           in 18       d qs[16]          two bits: -1, 0, 1, 2 */
+#ifndef GLMQ_CODECS_TERN_BLOCK_H
+#define GLMQ_CODECS_TERN_BLOCK_H
+
+#include "base/hd.h"
+#include "base/num.h"
+#include "base/safe.h"
+
+/* Digit n of a byte of base-3 digits, the first one the most significant: the byte is the
+ * number's fraction in units of 1/256, so times 3^n the digit is in front. */
+GLMQ_HD int tq1_0_digit(uint8_t byte, int n)
+{
+    const uint8_t power[5] = { 1, 3, 9, 27, 81 };
+    return (uint8_t)(byte * power[n]) * 3 >> 8;
+}
+
+/* `digits` digits of each of `bytes` bytes: all first digits, then all second ones, … */
+GLMQ_HD float *tq1_0_run(const uint8_t *src, int bytes, int digits, float d, float *w)
+{
+    for (int n = 0; n < digits; n++)
+        for (int m = 0; m < bytes; m++) *w++ = (float)(tq1_0_digit(src[m], n) - 1) * d;
+    return w;
+}
+
+GLMQ_HD void tq1_0_decode_block(const uint8_t *block, float *w)
+{
+    const float d = f32_from_f16(load_le16(block + 52));
+    w = tq1_0_run(block, 32, 5, d, w);
+    w = tq1_0_run(block + 32, 16, 5, d, w);
+    tq1_0_run(block + 48, 4, 4, d, w);
+}
+
+GLMQ_HD void tq2_0_decode_block(const uint8_t *block, float *w)
+{
+    const float d = f32_from_f16(load_le16(block + 64));
+    for (int i = 0; i < 256; i++)
+        w[i] = (float)((block[i / 128 * 32 + i % 32] >> i % 128 / 32 * 2 & 3) - 1) * d;
+}
+
+GLMQ_HD void q1_0_decode_block(const uint8_t *block, float *w)
+{
+    const float d = f32_from_f16(load_le16(block));
+    for (int i = 0; i < 128; i++) w[i] = block[2 + i / 8] >> i % 8 & 1 ? d : -d;
+}
+
+GLMQ_HD void q2_0_decode_block(const uint8_t *block, float *w)
+{
+    const float d = f32_from_f16(load_le16(block));
+    for (int i = 0; i < 64; i++) w[i] = (float)((block[2 + i / 4] >> i % 4 * 2 & 3) - 1) * d;
+}
+#endif
