@@ -1,5 +1,5 @@
 sample
-glmq-convert -q sample out --to bf16 --progress=json 2>events
+glmq-convert -q sample out --to bf16 --jobs 1 --progress=json 2>events # one thread: one order
 sed -E 's/"eta_s": [^}]*/"eta_s": N/' events | head -n 2 | cut -c 1-40
 cut -d '"' -f 4 events | sort | uniq -c | sed 's/^ *//'
 tail -n 1 events | grep -o '"done_bytes": [0-9]*, "total_bytes": [0-9]*' |
