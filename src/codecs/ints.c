@@ -62,10 +62,14 @@ uint64_t ints_zero_words(unsigned bits)
     return fills_words(bits) ? 1 : bits;
 }
 
+/* AWQ's order of the 8 rows of a word: where the nibble of row 8k + i begins. */
+static const uint8_t nibble_at[8] = { 0, 16, 4, 20, 8, 24, 12, 28 };
+
 static int packed_zero(const ints_map *m, uint64_t r, uint64_t g)
 {
     const uint64_t bit = (m->zero_first + r) * m->bits;
-    const unsigned at = (unsigned)(bit % 32), mask = (1u << m->bits) - 1;
+    const unsigned at = m->interleaved ? nibble_at[bit % 32 / 4] : (unsigned)(bit % 32);
+    const unsigned mask = (1u << m->bits) - 1;
     const uint8_t *p = m->zeros + 4 * (bit / 32 * m->zero_word + g * m->zero_group);
     uint32_t v = load_le32(p);
 
@@ -104,7 +108,8 @@ static void set_zeros(const ints_map *m, uint64_t r, uint64_t g, const int *zero
         return;
     }
     for (uint64_t i = 0; i < n; i++) {
-        const unsigned bit = (unsigned)i * m->bits, mask = (1u << m->bits) - 1;
+        const unsigned bit = m->interleaved ? nibble_at[i] : (unsigned)i * m->bits;
+        const unsigned mask = (1u << m->bits) - 1;
         const int less = m->minus_one && words > 1;
         const uint64_t v = (uint64_t)((unsigned)(zero[i] - less) & mask) << bit % 32;
         word[bit / 32] |= (uint32_t)v;
@@ -129,7 +134,39 @@ static size_t words_of(const ints_map *m, size_t n)
 /* How a tile is walked: row-major codes in single rows, the others in blocks. */
 static uint64_t block_rows(const ints_map *m)
 {
+    if (m->interleaved) return ROWS;
     return m->code_bytes || m->code_word == 1 ? 1 : ROWS;
+}
+
+/* AWQ: row 8k + i of a column is a nibble of word k of that column. */
+static void load_interleaved(const ints_map *m, uint64_t r, uint64_t rows, uint64_t c, size_t n,
+                             uint8_t *q, uint64_t stride)
+{
+    const uint64_t first = m->zero_first + r;
+
+    for (uint64_t i = 0; i < rows; i++) {
+        const uint8_t *p = m->codes + 4 * ((first + i) / 8 + c * m->code_word);
+        const unsigned at = nibble_at[(first + i) % 8];
+        uint8_t *row = q + i * stride;
+
+        for (size_t k = 0; k < n; k++)
+            row[k] = (uint8_t)(load_le32(p + 4 * k * m->code_word) >> at & 15);
+    }
+}
+
+/* Whole words: tiles begin at a multiple of 8 rows, and the matrix ends at one. */
+static void store_interleaved(const ints_map *m, uint64_t r, uint64_t rows, uint64_t c, size_t n,
+                              const uint8_t *const *q)
+{
+    for (uint64_t i = 0; i + 8 <= rows; i += 8) {
+        uint8_t *p = m->codes + 4 * ((m->zero_first + r + i) / 8 + c * m->code_word);
+
+        for (size_t k = 0; k < n; k++) {
+            uint32_t word = 0;
+            for (unsigned j = 0; j < 8; j++) word |= (uint32_t)q[i + j][k] << nibble_at[j];
+            store_le32(p + 4 * k * m->code_word, word);
+        }
+    }
 }
 
 /* Codes of rows [r, r + rows) and columns [c, c + n), in the frame of the codes view. */
@@ -140,6 +177,10 @@ static void load_codes(const ints_map *m, uint64_t r, uint64_t rows, uint64_t c,
     uint8_t turned[ROWS * WORDS * 4];
     const uint8_t *p;
 
+    if (m->interleaved) {
+        load_interleaved(m, r, rows, c, n, q, stride);
+        return;
+    }
     if (m->code_bytes) {
         p = m->codes + r * m->code_row + c;
         for (size_t i = 0; i < n; i++) q[i] = p[i] ^ 0x80;
@@ -170,6 +211,10 @@ static void store_codes(const ints_map *m, uint64_t r, uint64_t rows, uint64_t c
     uint8_t turned[ROWS * WORDS * 4];
     uint8_t *p;
 
+    if (m->interleaved) {
+        store_interleaved(m, r, rows, c, n, q);
+        return;
+    }
     if (m->code_bytes) {
         const uint8_t half = (uint8_t)(1u << (m->bits - 1));
         p = m->codes + r * m->code_row + c;

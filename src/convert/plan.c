@@ -183,6 +183,10 @@ static glmq_status judge(glmq_plan *p, glmq_item *it, glmq_error *err)
             one = GLMQ_RECODE;
             snprintf(reason, sizeof reason, "--transcode=never");
         }
+        if (!it->part[k].enc.codec->encode &&
+            (one > GLMQ_SAME_BYTES || it->row_perm || it->col_perm))
+            return glmq_fail(err, GLMQ_E_UNSUPPORTED, "%s: glmq does not write %s yet", t->name,
+                             glmq_codec_name(it->part[k].enc.codec));
         if (one <= it->travel) continue;
         it->travel = one;
         memcpy(why, reason, sizeof why);
