@@ -91,7 +91,8 @@ struct glmq_codec {
     void (*decode)(const glmq_encoding *, const glmq_bufs *, glmq_tile, float *w);
 
     /* Plain rule of the format's own quantizer.  Fills every slot of the layout.  w is
-     * finite (the caller has checked). */
+     * finite (the caller has checked).  NULL: the format is only read; a plan that would have
+     * to encode it is refused. */
     void (*encode)(const glmq_encoding *, const glmq_stats *, glmq_tile, const float *w,
                    glmq_bufs *);
 
