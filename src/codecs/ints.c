@@ -138,20 +138,28 @@ static uint64_t block_rows(const ints_map *m)
     return m->code_bytes || m->code_word == 1 ? 1 : ROWS;
 }
 
-/* AWQ: row 8k + i of a column is a nibble of word k of that column. */
+/* One nibble of each of n adjacent words. */
+static void take_nibbles(const uint32_t *word, size_t n, unsigned at, uint8_t *q)
+{
+    for (size_t k = 0; k < n; k++) q[k] = (uint8_t)(word[k] >> at & 15);
+}
+
+/* AWQ: row 8k + i of a column is a nibble of word k of that column.  The words of a block are
+ * gathered once, each for its 8 rows. */
 static void load_interleaved(const ints_map *m, uint64_t r, uint64_t rows, uint64_t c, size_t n,
                              uint8_t *q, uint64_t stride)
 {
-    const uint64_t first = m->zero_first + r;
+    enum { SPAN = ROWS / 8 + 1 }; /* words of ROWS rows that begin anywhere */
+    const uint64_t first = m->zero_first + r, base = first / 8;
+    const uint64_t words = (first + rows - 1) / 8 - base + 1;
+    const uint8_t *p = m->codes + 4 * (base + c * m->code_word);
+    uint32_t turned[SPAN][CODES_CHUNK];
 
-    for (uint64_t i = 0; i < rows; i++) {
-        const uint8_t *p = m->codes + 4 * ((first + i) / 8 + c * m->code_word);
-        const unsigned at = nibble_at[(first + i) % 8];
-        uint8_t *row = q + i * stride;
-
-        for (size_t k = 0; k < n; k++)
-            row[k] = (uint8_t)(load_le32(p + 4 * k * m->code_word) >> at & 15);
-    }
+    for (size_t k = 0; k < n; k++)
+        for (uint64_t i = 0; i < words; i++)
+            turned[i][k] = load_le32(p + 4 * (k * m->code_word + i));
+    for (uint64_t i = 0; i < rows; i++)
+        take_nibbles(turned[(first + i) / 8 - base], n, nibble_at[(first + i) % 8], q + i * stride);
 }
 
 /* Whole words: tiles begin at a multiple of 8 rows, and the matrix ends at one. */
