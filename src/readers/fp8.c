@@ -10,6 +10,7 @@
 #include "codecs/fp8.h"
 #include "fp8_module.h"
 #include <string.h>
+#include <strings.h>
 
 static const glmq_slot_name slots[] = {
     { "weight_scale_inv", GLMQ_SLOT_SCALES, 0 },
@@ -46,7 +47,8 @@ static glmq_status read_blocks(job *j, const cJSON *q, glmq_error *err)
 
 static glmq_status read_config(job *j, glmq_error *err)
 {
-    static const char *const lists[] = { "modules_to_not_convert", "ignored_layers", "ignore" };
+    static const char *const lists[] = { "modules_to_not_convert", "ignored_layers", "ignore",
+                                         "exclude_modules" };
     const cJSON *q = j->cat->quant;
     const char *fmt = glmq_json_string(q, "fmt");
 
@@ -159,13 +161,23 @@ glmq_status glmq_hf_add_fp8(glmq_graph *g, const glmq_catalog *cat, const glmq_m
 
 /* ---- the reader ---- */
 
-/* ModelOpt's FP8 and compressed-tensors' have scales of the same name. */
+/* ModelOpt's FP8 with one scale for the tensor, or one for each row. */
+static int is_modelopt_fp8(const glmq_catalog *cat, const char *method)
+{
+    const char *algo = glmq_json_string(cat->quant, "quant_algo");
+
+    return method && strncmp(method, "modelopt", 8) == 0 && algo &&
+           (strcasecmp(algo, "FP8") == 0 || strcasecmp(algo, "FP8_PER_CHANNEL_PER_TOKEN") == 0);
+}
+
+/* ModelOpt's other formats and compressed-tensors' have scales of the same name. */
 static int fp8_probe(const glmq_catalog *cat)
 {
     const char *method = glmq_json_string(cat->quant, "quant_method");
 
     if (cat->container != CONTAINER_SAFETENSORS) return 0;
     if (method && strcmp(method, "fp8") == 0) return 85;
+    if (is_modelopt_fp8(cat, method)) return 85;
     if (glmq_catalog_has_suffix(cat, "weight_scale_inv", GLMQ_DT_NONE)) return 70;
     return !method && glmq_catalog_has_suffix(cat, "weight", GLMQ_DT_F8_E4M3) &&
                    glmq_catalog_has_suffix(cat, "weight_scale", GLMQ_DT_NONE) &&
