@@ -1,5 +1,6 @@
-/* Half and bfloat16 <-> F32, exact, by integer arithmetic and IEEE adds only: every compiler,
- * ISA level and device gives the same bits, and loops around these functions vectorize.
+/* Half and bfloat16 <-> F32, E4M3 and E8M0 -> F32, exact, by integer arithmetic and IEEE
+ * operations only: every compiler, ISA level and device gives the same bits, and loops around
+ * these functions vectorize.
  *
  * Widening is exact.  Narrowing rounds once, to nearest even, keeps subnormals, overflows
  * to infinity, and gives a NaN as sign | 0x7e00 (half) or sign | 0x7fc0 (bfloat16). */
@@ -58,6 +59,22 @@ GLMQ_HD uint16_t bf16_from_f32(float f)
     const uint32_t rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
     const uint32_t nan = (bits >> 16 & 0x8000) | 0x7fc0;
     return (uint16_t)((bits & 0x7fffffff) > 0x7f800000 ? nan : rounded);
+}
+
+/* As f32_from_f16: 2^120 (0x7b800000) too small.  No infinity; 0x7f and 0xff are NaN. */
+GLMQ_HD float f32_from_e4m3(uint8_t q)
+{
+    const uint32_t shifted = (uint32_t)(q & 0x7f) << 20;
+    const uint32_t finite = bits_from_f32(f32_from_bits(shifted) * f32_from_bits(0x7b800000));
+    const uint32_t mag = (q & 0x7f) == 0x7f ? 0x7fc00000u : finite;
+    return f32_from_bits(mag | (uint32_t)(q & 0x80) << 24);
+}
+
+/* 2^(q - 127): 0 is an F32 subnormal, 0xff is NaN. */
+GLMQ_HD float f32_from_e8m0(uint8_t q)
+{
+    const uint32_t normal = q == 0xff ? 0x7fc00000u : (uint32_t)q << 23;
+    return f32_from_bits(q ? normal : 0x00400000u);
 }
 
 /* The nearest integer, ties to even, as a float; |x| below 2^22. */

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/mem.h"
 #include "glmq/glmq.h"
+#include "readers/reader.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -58,17 +59,22 @@ static glmq_status refuse_url(const char *path, glmq_error *err)
     return GLMQ_OK;
 }
 
-/* Formats of the contract that this version does not have. */
+/* Formats of the contract that this version does not have, or does not write. */
 static const char *const later_formats[] = { "fp8", "awq", "nvfp4", "mxfp4", "tq3", "vq", "aqlm" };
 
 glmq_status glmq_refuse_later_format(const char *option, const char *format, glmq_error *err)
 {
     const size_t len = format ? strcspn(format, ":") : 0;
 
-    for (size_t i = 0; format && i < GLMQ_COUNT(later_formats); i++)
-        if (strlen(later_formats[i]) == len && strncmp(format, later_formats[i], len) == 0)
-            return glmq_fail(err, GLMQ_E_UNSUPPORTED, "%s: glmq %s does not have the format %s yet",
-                             option, glmq_version(), later_formats[i]);
+    for (size_t i = 0; format && i < GLMQ_COUNT(later_formats); i++) {
+        const char *name = later_formats[i];
+        const int read = glmq_reader_find(name) != NULL;
+
+        if (strlen(name) != len || strncmp(format, name, len) != 0) continue;
+        if (read && strcmp(option, "--from") == 0) continue;
+        return glmq_fail(err, GLMQ_E_UNSUPPORTED, "%s: glmq %s does not %s the format %s yet",
+                         option, glmq_version(), read ? "write" : "have", name);
+    }
     return GLMQ_OK;
 }
 

@@ -155,7 +155,7 @@ void glmq_print_formats(FILE *out)
     for (size_t i = 0; i < glmq_reader_count(); i++) {
         const glmq_reader *r = glmq_reader_at(i);
         const glmq_writer *w = glmq_writer_find(r->name);
-        fprintf(out, "%-20s %-6s %-6s %s\n", r->name, "yes", w ? "yes" : "",
+        fprintf(out, "%-20s %-6s %-6s %s\n", r->name, "yes", w ? "yes" : "no",
                 w && w->options ? w->options : "");
     }
     for (size_t i = 0; i < glmq_writer_count(); i++) {

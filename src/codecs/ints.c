@@ -62,10 +62,14 @@ uint64_t ints_zero_words(unsigned bits)
     return fills_words(bits) ? 1 : bits;
 }
 
+/* AWQ's order of the 8 rows of a word: where the nibble of row 8k + i begins. */
+static const uint8_t nibble_at[8] = { 0, 16, 4, 20, 8, 24, 12, 28 };
+
 static int packed_zero(const ints_map *m, uint64_t r, uint64_t g)
 {
     const uint64_t bit = (m->zero_first + r) * m->bits;
-    const unsigned at = (unsigned)(bit % 32), mask = (1u << m->bits) - 1;
+    const unsigned at = m->interleaved ? nibble_at[bit % 32 / 4] : (unsigned)(bit % 32);
+    const unsigned mask = (1u << m->bits) - 1;
     const uint8_t *p = m->zeros + 4 * (bit / 32 * m->zero_word + g * m->zero_group);
     uint32_t v = load_le32(p);
 
@@ -104,7 +108,8 @@ static void set_zeros(const ints_map *m, uint64_t r, uint64_t g, const int *zero
         return;
     }
     for (uint64_t i = 0; i < n; i++) {
-        const unsigned bit = (unsigned)i * m->bits, mask = (1u << m->bits) - 1;
+        const unsigned bit = m->interleaved ? nibble_at[i] : (unsigned)i * m->bits;
+        const unsigned mask = (1u << m->bits) - 1;
         const int less = m->minus_one && words > 1;
         const uint64_t v = (uint64_t)((unsigned)(zero[i] - less) & mask) << bit % 32;
         word[bit / 32] |= (uint32_t)v;
@@ -129,7 +134,47 @@ static size_t words_of(const ints_map *m, size_t n)
 /* How a tile is walked: row-major codes in single rows, the others in blocks. */
 static uint64_t block_rows(const ints_map *m)
 {
+    if (m->interleaved) return ROWS;
     return m->code_bytes || m->code_word == 1 ? 1 : ROWS;
+}
+
+/* One nibble of each of n adjacent words. */
+static void take_nibbles(const uint32_t *word, size_t n, unsigned at, uint8_t *q)
+{
+    for (size_t k = 0; k < n; k++) q[k] = (uint8_t)(word[k] >> at & 15);
+}
+
+/* AWQ: row 8k + i of a column is a nibble of word k of that column.  The words of a block are
+ * gathered once, each for its 8 rows. */
+static void load_interleaved(const ints_map *m, uint64_t r, uint64_t rows, uint64_t c, size_t n,
+                             uint8_t *q, uint64_t stride)
+{
+    enum { SPAN = ROWS / 8 + 1 }; /* words of ROWS rows that begin anywhere */
+    const uint64_t first = m->zero_first + r, base = first / 8;
+    const uint64_t words = (first + rows - 1) / 8 - base + 1;
+    const uint8_t *p = m->codes + 4 * (base + c * m->code_word);
+    uint32_t turned[SPAN][CODES_CHUNK];
+
+    for (size_t k = 0; k < n; k++)
+        for (uint64_t i = 0; i < words; i++)
+            turned[i][k] = load_le32(p + 4 * (k * m->code_word + i));
+    for (uint64_t i = 0; i < rows; i++)
+        take_nibbles(turned[(first + i) / 8 - base], n, nibble_at[(first + i) % 8], q + i * stride);
+}
+
+/* Whole words: tiles begin at a multiple of 8 rows, and the matrix ends at one. */
+static void store_interleaved(const ints_map *m, uint64_t r, uint64_t rows, uint64_t c, size_t n,
+                              const uint8_t *const *q)
+{
+    for (uint64_t i = 0; i + 8 <= rows; i += 8) {
+        uint8_t *p = m->codes + 4 * ((m->zero_first + r + i) / 8 + c * m->code_word);
+
+        for (size_t k = 0; k < n; k++) {
+            uint32_t word = 0;
+            for (unsigned j = 0; j < 8; j++) word |= (uint32_t)q[i + j][k] << nibble_at[j];
+            store_le32(p + 4 * k * m->code_word, word);
+        }
+    }
 }
 
 /* Codes of rows [r, r + rows) and columns [c, c + n), in the frame of the codes view. */
@@ -140,6 +185,10 @@ static void load_codes(const ints_map *m, uint64_t r, uint64_t rows, uint64_t c,
     uint8_t turned[ROWS * WORDS * 4];
     const uint8_t *p;
 
+    if (m->interleaved) {
+        load_interleaved(m, r, rows, c, n, q, stride);
+        return;
+    }
     if (m->code_bytes) {
         p = m->codes + r * m->code_row + c;
         for (size_t i = 0; i < n; i++) q[i] = p[i] ^ 0x80;
@@ -170,6 +219,10 @@ static void store_codes(const ints_map *m, uint64_t r, uint64_t rows, uint64_t c
     uint8_t turned[ROWS * WORDS * 4];
     uint8_t *p;
 
+    if (m->interleaved) {
+        store_interleaved(m, r, rows, c, n, q);
+        return;
+    }
     if (m->code_bytes) {
         const uint8_t half = (uint8_t)(1u << (m->bits - 1));
         p = m->codes + r * m->code_row + c;

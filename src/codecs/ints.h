@@ -22,6 +22,8 @@ typedef struct ints_map {
 
     uint8_t *codes;
     int code_bytes;               /* a signed byte each, rows adjacent                   */
+    int interleaved;              /* AWQ: 8 rows to a word, of codes and of zeros; codes
+                                   * points to the buffer's own first row                */
     uint64_t code_row, code_word; /* from row to row, from word to word                  */
 
     uint8_t *scales;
@@ -30,7 +32,7 @@ typedef struct ints_map {
 
     uint8_t *zeros; /* for packed ones: the buffer's own first row         */
     ints_zeros zero_kind;
-    uint64_t zero_first; /* packed: number of the tile's first row in it        */
+    uint64_t zero_first; /* packed, interleaved: number of the tile's first row */
     uint64_t zero_word, zero_row, zero_group;
     int minus_one; /* stored less one (GPTQ v1)                           */
 

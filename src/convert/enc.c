@@ -5,6 +5,8 @@
 #include "codecs/ctpack.h"
 #include "codecs/gptq.h"
 #include "convert/plan.h"
+#include "readers/reader.h"
+#include "writers/writer.h"
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -202,6 +204,12 @@ static glmq_status parse_dtype(const char *text, glmq_encoding *enc, glmq_error 
     return unknown(err, "encoding", text, encoding_word);
 }
 
+/* Codecs of checkpoints that have a reader of that name and no word here. */
+static int is_only_read(const char *codec)
+{
+    return glmq_reader_find(codec) && !glmq_writer_find(codec);
+}
+
 glmq_status glmq_encoding_parse(const char *text, glmq_encoding *enc, glmq_error *err)
 {
     const size_t word = strcspn(text, ":");
@@ -213,5 +221,10 @@ glmq_status glmq_encoding_parse(const char *text, glmq_encoding *enc, glmq_error
     }
     /* "gguf:Q8_0" is Q8_0 */
     if (strncmp(text, "gguf:", 5) == 0) text += 5;
+    for (size_t i = 0; i < glmq_codec_count(); i++) {
+        const char *name = glmq_codec_name(glmq_codec_at(i));
+        if (strlen(name) == word && strncmp(text, name, word) == 0 && is_only_read(name))
+            return glmq_fail(err, GLMQ_E_UNSUPPORTED, "glmq does not write %s yet", name);
+    }
     return parse_dtype(text, enc, err);
 }

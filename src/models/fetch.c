@@ -111,7 +111,7 @@ static glmq_status check_span(const glmq_fetch *f, int slot, glmq_error *err)
     return GLMQ_OK;
 }
 
-/* The first scale that is NaN or infinite, or n. */
+/* The first scale (or FP8 code) that is NaN or infinite, or n. */
 static uint64_t find_nonfinite(const uint8_t *p, glmq_dtype dtype, uint64_t n)
 {
     for (uint64_t i = 0; i < n; i++) {
@@ -124,6 +124,9 @@ static uint64_t find_nonfinite(const uint8_t *p, glmq_dtype dtype, uint64_t n)
             break;
         case GLMQ_DT_F32:
             if ((load_le32(p + 4 * i) & 0x7f800000) == 0x7f800000) return i;
+            break;
+        case GLMQ_DT_F8_E4M3:
+            if ((p[i] & 0x7f) == 0x7f) return i;
             break;
         default: return n;
         }
@@ -138,9 +141,15 @@ static glmq_status check_scales(const glmq_fetch *f, int slot, const uint8_t *p,
     const glmq_dtype dtype = f->layout.slot[slot].dtype;
     uint64_t each, bad;
 
-    if (slot != GLMQ_SLOT_SCALES || glmq_dtype_bytes(dtype, 1, &each) || each == 0) return GLMQ_OK;
+    const int codes = slot == GLMQ_SLOT_CODES && dtype == GLMQ_DT_F8_E4M3;
+    if ((slot != GLMQ_SLOT_SCALES && !codes) || glmq_dtype_bytes(dtype, 1, &each) || each == 0)
+        return GLMQ_OK;
     bad = find_nonfinite(p, dtype, bytes / each);
     if (bad == bytes / each) return GLMQ_OK;
+    if (codes)
+        return glmq_fail(err, GLMQ_E_FORMAT,
+                         "code 0x%02x of row %" PRIu64 ", column %" PRIu64 " is not a number",
+                         p[bad], (off + bad) / f->part->cols, (off + bad) % f->part->cols);
     return glmq_fail(err, GLMQ_E_FORMAT, "scale %" PRIu64 " is not finite", off / each + bad);
 }
 

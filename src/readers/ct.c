@@ -1,7 +1,8 @@
 /* compressed-tensors checkpoints (llm-compressor and others): integer weights,
  *   pack-quantized    <module>.weight_packed .weight_scale [.weight_zero_point] .weight_shape
  *   int-quantized     <module>.weight (I8)   .weight_scale [.weight_zero_point]
- * and .weight_g_idx with activation order.
+ * and .weight_g_idx with activation order; and FP8:
+ *   float-quantized   <module>.weight (E4M3) .weight_scale
  *
  * A module is quantized if and only if these arrays exist.  Bits, groups and zero points
  * follow from their shapes; the configuration settles what shapes leave open, and is
@@ -11,6 +12,7 @@
 #include "base/safe.h"
 #include "codecs/ctpack.h"
 #include "perm.h"
+#include "fp8_module.h"
 #include "reader.h"
 #include <stdio.h>
 #include <string.h>
@@ -39,6 +41,8 @@ typedef struct {
     const glmq_catalog *cat;
     scheme schemes[GROUPS_MAX];
     size_t count;
+    int has_blocks; /* of FP8 weights                                 */
+    uint64_t block[2];
     int fake;        /* quantization_status: not compressed yet        */
     uint64_t others; /* modules that differ from the one scheme        */
     char first[160], why[160];
@@ -74,10 +78,46 @@ static glmq_status read_strategy(const cJSON *args, scheme *s, glmq_error *err)
     return GLMQ_OK;
 }
 
+static int is_fp8(const cJSON *args)
+{
+    uint64_t bits = 8;
+    const cJSON *node = cJSON_GetObjectItemCaseSensitive(args, "num_bits");
+
+    return !node || (glmq_json_u64(node, &bits) && bits == 8);
+}
+
+/* Floats: only a block's size cannot be told from the arrays. */
+static glmq_status read_fp8(job *j, const cJSON *group, const cJSON *args, glmq_error *err)
+{
+    const cJSON *size = cJSON_GetObjectItemCaseSensitive(args, "block_structure");
+    const char *word = glmq_json_string(args, "strategy");
+    uint64_t block[2] = { 128, 128 };
+
+    if (word && strcmp(word, "group") == 0) {
+        block[0] = 1;
+        size = cJSON_GetObjectItemCaseSensitive(args, "group_size");
+        if (!glmq_json_u64(size, &block[1])) block[1] = 0;
+    } else if (cJSON_IsArray(size)) {
+        if (cJSON_GetArraySize(size) != 2 ||
+            !glmq_json_u64(cJSON_GetArrayItem(size, 0), &block[0]) ||
+            !glmq_json_u64(cJSON_GetArrayItem(size, 1), &block[1]))
+            block[0] = 0;
+    } else if (!word || strcmp(word, "block") != 0) {
+        return GLMQ_OK;
+    }
+    if (block[0] == 0 || block[0] > UINT16_MAX || block[1] == 0 || block[1] > UINT32_MAX)
+        return glmq_fail(err, GLMQ_E_FORMAT, "%s: the blocks are not two sizes", group->string);
+    if (j->has_blocks && (j->block[0] != block[0] || j->block[1] != block[1]))
+        return glmq_fail(err, GLMQ_E_UNSUPPORTED, "%s: FP8 in blocks of two sizes", group->string);
+    j->has_blocks = 1;
+    memcpy(j->block, block, sizeof block);
+    return GLMQ_OK;
+}
+
 static glmq_status read_scheme(job *j, const cJSON *group, glmq_error *err)
 {
-    static const char *const formats[] = { "pack-quantized", "int-quantized", "naive-quantized",
-                                           "dense", "mixed-precision" };
+    static const char *const formats[] = { "pack-quantized",  "int-quantized", "naive-quantized",
+                                           "float-quantized", "dense",         "mixed-precision" };
     const cJSON *args = cJSON_GetObjectItemCaseSensitive(group, "weights");
     const cJSON *sym = cJSON_GetObjectItemCaseSensitive(args, "symmetric");
     const char *type = glmq_json_string(args, "type");
@@ -94,6 +134,7 @@ static glmq_status read_scheme(job *j, const cJSON *group, glmq_error *err)
         return glmq_fail(err, GLMQ_E_UNSUPPORTED,
                          "%s: compressed-tensors format \"%s\" is not read by this version",
                          group->string, format);
+    if (type && strcmp(type, "float") == 0 && is_fp8(args)) return read_fp8(j, group, args, err);
     if (type && strcmp(type, "int") != 0)
         return glmq_fail(
             err, GLMQ_E_UNSUPPORTED,
@@ -117,6 +158,11 @@ static glmq_status read_preset(job *j, const cJSON *group, glmq_error *err)
         { "W4A8", 4, 128, STRATEGY_GROUP, 1 },
     };
 
+    if (strcmp(group->string, "FP8_BLOCK") == 0) {
+        j->has_blocks = 1;
+        j->block[0] = j->block[1] = 128;
+    }
+    if (strcmp(group->string, "FP8") == 0 || strncmp(group->string, "FP8_", 4) == 0) return GLMQ_OK;
     for (size_t i = 0; i < GLMQ_COUNT(presets); i++) {
         if (strcmp(group->string, presets[i].name) != 0) continue;
         if (j->count == GROUPS_MAX)
@@ -132,9 +178,13 @@ static glmq_status read_preset(job *j, const cJSON *group, glmq_error *err)
 static glmq_status refuse_others(const cJSON *q, glmq_error *err)
 {
     static const char *const refused[] = {
-        "marlin-24",       "sparse-bitmask",       "sparse-24-bitmask",
-        "float-quantized", "nvfp4-pack-quantized", "mxfp4-pack-quantized",
-        "mxfp8-quantized", "mxfp6-pack-quantized",
+        "marlin-24",
+        "sparse-bitmask",
+        "sparse-24-bitmask",
+        "nvfp4-pack-quantized",
+        "mxfp4-pack-quantized",
+        "mxfp8-quantized",
+        "mxfp6-pack-quantized",
     };
     const char *format = glmq_json_string(q, "format");
     const char *sparse = glmq_json_string(q, "sparsity_config.format");
@@ -361,7 +411,7 @@ static glmq_status refuse_floats(const glmq_module *m, glmq_error *err)
     else if (m->slot[GLMQ_SLOT_GLOBAL])
         format = "nvfp4-pack-quantized";
     else if (m->plain && (m->plain->dtype == GLMQ_DT_F8_E4M3 || m->plain->dtype == GLMQ_DT_F8_E5M2))
-        format = scales && scales->dtype == GLMQ_DT_U8 ? "mxfp8-quantized" : "float-quantized";
+        format = scales && scales->dtype == GLMQ_DT_U8 ? "mxfp8-quantized" : NULL;
     if (!format) return GLMQ_OK;
     return glmq_fail(err, GLMQ_E_UNSUPPORTED,
                      "%.*s: compressed-tensors format \"%s\" is not read by this version",
@@ -444,6 +494,8 @@ static glmq_status add_module(void *user, const glmq_module *m, glmq_error *err)
     if (!m->quantized) return add_plain(j, m->plain, err);
     GLMQ_TRY(refuse_floats(m, err));
     if (codes) return add_integers(j, m, codes, err);
+    if (m->plain && (m->plain->dtype == GLMQ_DT_F8_E4M3 || m->plain->dtype == GLMQ_DT_F8_E5M2))
+        return glmq_hf_add_fp8(j->g, j->cat, m, j->has_blocks ? j->block : NULL, err);
     if (m->plain && m->plain->dtype == GLMQ_DT_I8) return add_integers(j, m, m->plain, err);
     while (!m->slot[i]) i++;
     if (!m->plain)
@@ -489,7 +541,7 @@ static glmq_status ct_open(glmq_graph *g, const glmq_catalog *cat, glmq_error *e
 
 const glmq_reader glmq_reader_ct = {
     .name = "compressed-tensors",
-    .about = "compressed-tensors safetensors, integer weights",
+    .about = "compressed-tensors safetensors, integer and FP8 weights",
     .probe = ct_probe,
     .open = ct_open,
 };

@@ -243,8 +243,8 @@ static glmq_status check_width(const glmq_module *m, glmq_error *err)
 
     if (codes->dims[1] == scales->dims[1]) return GLMQ_OK;
     if (!m->slot[GLMQ_SLOT_PERM] && codes->dims[1] == scales->dims[1] / 8)
-        return glmq_fail(err, GLMQ_E_UNSUPPORTED,
-                         "%s: AWQ gemm packing is not read by this version", codes->name);
+        return glmq_fail(err, GLMQ_E_UNSUPPORTED, "%s: AWQ packing beside modules of GPTQ",
+                         codes->name);
     return glmq_fail(err, GLMQ_E_FORMAT, "%s: %" PRIu64 " columns, %s has %" PRIu64, codes->name,
                      codes->dims[1], scales->name, scales->dims[1]);
 }
@@ -395,8 +395,7 @@ static glmq_status add_module(void *user, const glmq_module *m, glmq_error *err)
 static int gptq_probe(const glmq_catalog *cat)
 {
     static const char *const methods[] = { "gptq",      "gptqmodel",        "auto-round",
-                                           "autoround", "intel/auto-round", "auto_round",
-                                           "awq" };
+                                           "autoround", "intel/auto-round", "auto_round" };
     const char *method = glmq_json_string(cat->quant, "quant_method");
 
     if (cat->container != CONTAINER_SAFETENSORS) return 0;

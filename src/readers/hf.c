@@ -190,6 +190,38 @@ glmq_status glmq_modules_each(const glmq_catalog *cat, const glmq_slot_name *slo
     return st;
 }
 
+void glmq_module_text(const glmq_module *m, char *text, size_t cap)
+{
+    const size_t n = m->name_len < cap ? m->name_len : cap - 1;
+
+    memcpy(text, m->name, n);
+    text[n] = '\0';
+}
+
+/* Does `entry` lie in the name, from one dot (or end) to another? */
+static int has_components(const char *name, size_t len, const char *entry)
+{
+    const size_t n = strlen(entry);
+
+    for (size_t i = 0; n && i + n <= len; i++)
+        if ((i == 0 || name[i - 1] == '.') && (i + n == len || name[i + n] == '.') &&
+            memcmp(name + i, entry, n) == 0)
+            return 1;
+    return 0;
+}
+
+int glmq_module_listed(const glmq_module *m, const cJSON *list)
+{
+    const cJSON *entry;
+
+    cJSON_ArrayForEach(entry, list)
+    {
+        if (cJSON_IsString(entry) && has_components(m->name, m->name_len, entry->valuestring))
+            return 1;
+    }
+    return 0;
+}
+
 /* ---- plain arrays ---- */
 
 static uint32_t number_of(const glmq_catalog *cat, const glmq_array *a)

@@ -46,6 +46,12 @@ glmq_status glmq_modules_each(const glmq_catalog *cat, const glmq_slot_name *slo
 /* The shape that the model gives a module ("….q_proj"): 1, or 0 when it does not know it. */
 int glmq_hf_module_shape(const glmq_graph *g, const glmq_module *m, uint64_t *rows, uint64_t *cols);
 
+/* The module's name, cut to what fits. */
+void glmq_module_text(const glmq_module *m, char *text, size_t cap);
+/* Is the module in a config's list of modules that stay as they are?  Entries are runs
+ * of whole components of a name ("lm_head", "layers.0.mlp"). */
+int glmq_module_listed(const glmq_module *m, const cJSON *list);
+
 /* Does some array of the checkpoint end in ".suffix"?  `dtype` NONE: of whatever type. */
 int glmq_catalog_has_suffix(const glmq_catalog *cat, const char *suffix, glmq_dtype dtype);
 

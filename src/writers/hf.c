@@ -4,6 +4,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/safe.h"
+#include "codecs/fp8.h"
 #include "models/roles.h"
 #include "readers/catalog.h"
 #include <stdio.h>
@@ -13,25 +14,44 @@
 static const struct slots {
     const char *codec;
     const char *suffix[GLMQ_SLOTS];
+    unsigned variants; /* a bit for each; 0: all */
 } slots[] = {
     { "gptq",
       { [GLMQ_SLOT_CODES] = "qweight",
         [GLMQ_SLOT_SCALES] = "scales",
         [GLMQ_SLOT_ZEROS] = "qzeros",
-        [GLMQ_SLOT_PERM] = "g_idx" } },
+        [GLMQ_SLOT_PERM] = "g_idx" },
+      0 },
+    { "awq",
+      { [GLMQ_SLOT_CODES] = "qweight",
+        [GLMQ_SLOT_SCALES] = "scales",
+        [GLMQ_SLOT_ZEROS] = "qzeros" },
+      0 },
     { "ctpack",
       { [GLMQ_SLOT_CODES] = "weight_packed",
         [GLMQ_SLOT_SCALES] = "weight_scale",
         [GLMQ_SLOT_ZEROS] = "weight_zero_point",
         [GLMQ_SLOT_PERM] = "weight_g_idx",
         [GLMQ_SLOT_SHAPE] = "weight_shape",
-        [GLMQ_SLOT_INPUT_SCALE] = "input_scale" } },
+        [GLMQ_SLOT_INPUT_SCALE] = "input_scale" },
+      0 },
     { "ctint",
       { [GLMQ_SLOT_CODES] = "weight",
         [GLMQ_SLOT_SCALES] = "weight_scale",
         [GLMQ_SLOT_ZEROS] = "weight_zero_point",
         [GLMQ_SLOT_PERM] = "weight_g_idx",
-        [GLMQ_SLOT_INPUT_SCALE] = "input_scale" } },
+        [GLMQ_SLOT_INPUT_SCALE] = "input_scale" },
+      0 },
+    { "fp8",
+      { [GLMQ_SLOT_CODES] = "weight",
+        [GLMQ_SLOT_SCALES] = "weight_scale",
+        [GLMQ_SLOT_INPUT_SCALE] = "input_scale" },
+      1u << FP8_SCALE },
+    { "fp8",
+      { [GLMQ_SLOT_CODES] = "weight",
+        [GLMQ_SLOT_SCALES] = "weight_scale_inv",
+        [GLMQ_SLOT_INPUT_SCALE] = "input_scale" },
+      1u << FP8_SCALE_INV },
 };
 
 /* ---- tensors ---- */
@@ -39,7 +59,9 @@ static const struct slots {
 static const struct slots *slots_of(const glmq_encoding *enc)
 {
     for (size_t i = 0; i < GLMQ_COUNT(slots); i++)
-        if (strcmp(slots[i].codec, glmq_codec_name(enc->codec)) == 0) return &slots[i];
+        if (strcmp(slots[i].codec, glmq_codec_name(enc->codec)) == 0 &&
+            (!slots[i].variants || slots[i].variants >> enc->variant & 1))
+            return &slots[i];
     return NULL;
 }
 
@@ -107,7 +129,8 @@ static glmq_status plan_input_scale(glmq_plan *p, const glmq_tensor *x, const st
     glmq_slot_layout s = { 0 };
     if (p->target.enc.codec || !suffix || !from->bytes || from->array >= cat->count) return GLMQ_OK;
     const glmq_array *a = &cat->arrays[from->array];
-    if (a->rank > GLMQ_COUNT(s.dims)) return GLMQ_OK; /* listed as dropped */
+    if (a->rank > GLMQ_COUNT(s.dims)) return GLMQ_OK;              /* listed as dropped */
+    if (strrchr(a->name, '.')) suffix = strrchr(a->name, '.') + 1; /* tools differ */
     s.dtype = (glmq_dtype)a->dtype;
     s.rank = a->rank;
     s.bytes = a->bytes;

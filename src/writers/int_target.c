@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "base/safe.h"
+#include "codecs/codec.h"
 #include "models/roles.h"
 #include "readers/catalog.h"
 #include <string.h>
@@ -98,8 +99,9 @@ static const struct {
     uint8_t bits, stored_zero;
     uint16_t group;
 } int_codecs[] = {
-    { "gptq", 0, 0, 0 },  { "ctpack", 0, 0, 0 }, { "ctint", 0, 0, 0 }, { "q4_0", 4, 0, 32 },
-    { "q4_1", 4, 1, 32 }, { "q5_0", 8, 0, 32 },  { "q5_1", 8, 1, 32 }, { "q8_0", 8, 0, 32 },
+    { "gptq", 0, 0, 0 },  { "awq", 0, 0, 0 },   { "ctpack", 0, 0, 0 },
+    { "ctint", 0, 0, 0 }, { "q4_0", 4, 0, 32 }, { "q4_1", 4, 1, 32 },
+    { "q5_0", 8, 0, 32 }, { "q5_1", 8, 1, 32 }, { "q8_0", 8, 0, 32 },
 };
 
 /* bits, group, group_rows, zero_kind and act_order of `from` into *to; 0 when it has none. */
@@ -130,6 +132,7 @@ static int int_params(const glmq_encoding *from, glmq_encoding *to)
 static uint8_t scales_of(const glmq_encoding *enc)
 {
     if (glmq_encoding_dtype(enc) != GLMQ_DT_NONE) return GLMQ_DT_F16; /* a GGUF block */
+    if (!enc->codec->get_codes) return GLMQ_DT_BF16; /* no integers: its scales say nothing */
     return enc->scale_dtype ? enc->scale_dtype : GLMQ_DT_F16;
 }
 
@@ -367,6 +370,7 @@ const char *glmq_int_scale_note(const glmq_plan *p)
         uint8_t had;
         if (p->want[i].dropped || x->parts != 1 || !glmq_tensor_quantized(x)) continue;
         if (glmq_encoding_dtype(to) != GLMQ_DT_NONE) continue; /* stored plain */
+        if (x->part[0].enc.codec && !x->part[0].enc.codec->get_codes) continue;
         had = p->graph->source_scale_dtype ? p->graph->source_scale_dtype
                                            : scales_of(&x->part[0].enc);
         if (was && was != had) return NULL; /* no one answer */

@@ -30,6 +30,7 @@ static const config configs[] = {
     { "gptq 4", "gptq", 4, GLMQ_ZERO_MID, 0, GLMQ_DT_F16, 128 },
     { "gptq 4 g32 asym", "gptq", 4, GLMQ_ZERO_STORED, 0, GLMQ_DT_F16, 32 },
     { "gptq 4 act-order", "gptq", 4, GLMQ_ZERO_STORED, 1, GLMQ_DT_F16, 128 },
+    { "awq 4 asym", "awq", 4, GLMQ_ZERO_STORED, 0, GLMQ_DT_F16, 128 },
     { "gptq 8", "gptq", 8, GLMQ_ZERO_MID, 0, GLMQ_DT_F16, 128 },
     { "ctpack 3", "ctpack", 3, GLMQ_ZERO_MID, 0, GLMQ_DT_BF16, 128 },
     { "ctpack 4 g32", "ctpack", 4, GLMQ_ZERO_MID, 0, GLMQ_DT_BF16, 32 },

@@ -9,7 +9,9 @@
 #include "base/strmap.h"
 #include "base/text.h"
 #include "glmq/glmq.h"
+#include "base/num.h"
 #include "support.h"
+#include <math.h>
 
 /* ---- arena, allocator ---- */
 
@@ -436,9 +438,31 @@ static void the_level_is_fixed_and_never_above_what_was_asked(void **state)
     assert_string_equal(glmq_isa_name(ISA_AVX512), "avx512");
 }
 
+/* Every E4M3 and E8M0 code, by the formula of the format. */
+static void narrow_floats_widen_exactly(void **state)
+{
+    (void)state;
+    for (int q = 0; q < 256; q++) {
+        const int e = q >> 3 & 15, m = q & 7;
+        const float mag = e ? ldexpf((float)(8 + m), e - 10) : ldexpf((float)m, -9);
+        const float want = q & 128 ? -mag : mag, have = f32_from_e4m3((uint8_t)q);
+
+        if ((q & 127) == 127)
+            assert_false(is_finite_f32(have));
+        else
+            assert_int_equal(bits_from_f32(have), bits_from_f32(want));
+        if (q == 255)
+            assert_false(is_finite_f32(f32_from_e8m0(255)));
+        else
+            assert_int_equal(bits_from_f32(f32_from_e8m0((uint8_t)q)),
+                             bits_from_f32(ldexpf(1, q - 127)));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(narrow_floats_widen_exactly),
         cmocka_unit_test(arena_pieces_are_zeroed_aligned_and_apart),
         cmocka_unit_test(arena_refuses_a_size_that_overflows),
         cmocka_unit_test(arena_copies_and_prints_text),

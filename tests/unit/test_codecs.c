@@ -500,9 +500,37 @@ static void encodes_asymmetric_int4_as_compressed_tensors_does(void **state)
     check_checkpoint("glm47flash-bf16", "glm47flash-compressed-tensors-asym-g32-layer1", 20);
 }
 
+/* Tiles that begin and end inside of blocks, against the formula. */
+static void fp8_rows_are_scaled_by_the_block_they_lie_in(void **state)
+{
+    glmq_encoding e = int_encoding("fp8", 8, 8, GLMQ_ZERO_MID, GLMQ_DT_F32, 0);
+    float w[3 * 19];
+    tensor t;
+
+    (void)state;
+    e.group_rows = 4;
+    t = make_tensor(e, 11, 19);
+    assert_int_equal(t.layout.slot[GLMQ_SLOT_SCALES].bytes, 4 * 3 * 3);
+    memset(t.bufs.buf[GLMQ_SLOT_CODES], 0x3c, 11 * 19); /* 1.5 */
+    for (uint32_t i = 0; i < 9; i++)                    /* 2^i */
+        store_le32(t.bufs.buf[GLMQ_SLOT_SCALES] + 4 * i, (127 + i) << 23);
+    for (uint64_t r = 0; r < 11; r += 3) {
+        const uint64_t n = r + 3 > 11 ? 11 - r : 3;
+        glmq_bufs b = t.bufs;
+
+        b.row0 = r;
+        b.buf[GLMQ_SLOT_CODES] += r * 19;
+        e.codec->decode(&e, &b, (glmq_tile){ r, n, 19, 11 }, w);
+        for (uint64_t i = 0; i < n * 19; i++)
+            assert_true(w[i] == 1.5f * (float)(1 << ((r + i / 19) / 4 * 3 + i % 19 / 8)));
+    }
+    free_tensor(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(fp8_rows_are_scaled_by_the_block_they_lie_in),
         cmocka_unit_test(every_half_widens_exactly_and_comes_back),
         cmocka_unit_test(halves_round_to_nearest_even),
         cmocka_unit_test(bfloat16_rounds_to_nearest_even),

@@ -189,6 +189,77 @@ static void gptq_of_autoround_pruned(void **state)
     shut(&f);
 }
 
+static void awq_gemm(void **state)
+{
+    static const char name[] = "glm47flash-awq-g32-layer1";
+    fixture f;
+    size_t n;
+
+    (void)state;
+    check_integers(name, "awq", 1, &n);
+    assert_int_equal(n, 32); /* 8 experts and a shared one of 3 each, 5 of attention */
+    if (!open_fixture(&f, name, 1)) skip();
+    assert_int_equal(count_problems(f.g, "config-group"), 0);
+    assert_int_equal(count_problems(f.g, "config-modules"), 0);
+    shut(&f);
+}
+
+/* ---- FP8 ---- */
+
+/* Bit for bit what a tool decodes, in F32 and rounded to BF16; returns the quantized. */
+static size_t check_fp8(const char *name, const char *folder)
+{
+    const cJSON *entry;
+    size_t quantized = 0, listed = 0;
+    char path[600];
+    fixture f;
+
+    if (!open_fixture(&f, name, 0)) skip();
+    if (folder) { /* a loose file beside what is expected of it */
+        snprintf(path, sizeof path, "%s/%s/expected.json", fixtures_or_skip(), folder);
+        f.expected = read_json(path);
+    }
+    assert_string_equal(glmq_graph_format(f.g), "fp8");
+    cJSON_ArrayForEach(entry, cJSON_GetObjectItem(f.expected, "tensors"))
+    {
+        const glmq_tensor *t = glmq_graph_find(f.g, entry->string);
+        float *w;
+
+        if (!t) fail_msg("%s: no %s", name, entry->string);
+        check_shape(entry, t);
+        w = decode(&f, t);
+        must_hash(t->name, "F32", w, (size_t)(t->rows * t->cols),
+                  cJSON_GetObjectItem(entry, "sha256_f32")->valuestring);
+        must_hash(t->name, "BF16", w, (size_t)(t->rows * t->cols),
+                  cJSON_GetObjectItem(entry, "sha256_bf16")->valuestring);
+        listed++;
+        free(w);
+    }
+    for (size_t i = 0; i < glmq_graph_count(f.g); i++)
+        quantized += !glmq_encoding_is_plain(&glmq_graph_tensor(f.g, i)->part[0].enc);
+    assert_true(listed >= quantized);
+    shut(&f);
+    return quantized;
+}
+
+static void fp8_in_blocks(void **state)
+{
+    fixture f;
+
+    (void)state;
+    assert_int_equal(check_fp8("glm47-fp8-block", NULL), 100);
+    if (!open_fixture(&f, "glm47-fp8-block", 0)) skip();
+    assert_int_equal(count_problems(f.g, "config-modules"), 0);
+    assert_int_equal(glmq_graph_dropped_count(f.g), 0);
+    shut(&f);
+}
+
+static void fp8_in_short_blocks(void **state)
+{
+    (void)state;
+    assert_int_equal(check_fp8("fp8-block-ragged/ragged.safetensors", "fp8-block-ragged"), 10);
+}
+
 /* ---- plain ---- */
 
 /* Values are the arrays' own; digests of a widened copy cannot be had otherwise. */
@@ -378,9 +449,6 @@ static void other_formats_are_refused_by_name(void **state)
     static const struct {
         const char *name, *words;
     } cases[] = {
-        { "glm47-fp8-block", "FP8" },
-        { "fp8-block-ragged/ragged.safetensors", "FP8" },
-        { "glm47flash-awq-g32-layer1", "awq" },
         { "glm5-nvfp4-modelopt", "NVFP4" },
         { "glm47flash-nvfp4-compressed-tensors", "nvfp4-pack-quantized" },
         { "glm5-tq3", "TQ3" },
@@ -419,6 +487,9 @@ int main(void)
         cmocka_unit_test(compressed_tensors_asymmetric),
         cmocka_unit_test(gptq_with_act_order),
         cmocka_unit_test(gptq_of_autoround_pruned),
+        cmocka_unit_test(awq_gemm),
+        cmocka_unit_test(fp8_in_blocks),
+        cmocka_unit_test(fp8_in_short_blocks),
         cmocka_unit_test(gguf_q8_0),
         cmocka_unit_test(gguf_k_quants),
         cmocka_unit_test(gguf_is_the_same_model),

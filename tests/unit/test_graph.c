@@ -582,8 +582,9 @@ static void opens_loose_files_under_their_own_names(void **state)
 
 static void refuses_companions_of_other_formats_by_name(void **state)
 {
-    static const char *const suffixes[] = { "weight_scale_inv", "tq_packed", "codes",   "SCB",
-                                            "weight_scale_2",   "vq_codes",  "trellis", "absmax" };
+    static const char *const suffixes[] = { "W_q",     "tq_packed",      "codes",
+                                            "SCB",     "weight_scale_2", "vq_codes",
+                                            "trellis", "absmax" };
 
     (void)state;
     for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {

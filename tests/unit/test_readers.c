@@ -157,6 +157,10 @@ static const char router[] = "model.layers.1.mlp.gate";         /* 4 x 32  */
     "{\"quant_method\":\"compressed-tensors\",\"format\":\"pack-quantized\","                      \
     "\"quantization_status\":\"compressed\",\"config_groups\":{\"group_0\":{"                      \
     "\"targets\":[\"Linear\"],\"weights\":{" args "}}}}"
+#define CT_FLOAT(args)                                                                             \
+    "{\"quant_method\":\"compressed-tensors\",\"format\":\"float-quantized\","                     \
+    "\"quantization_status\":\"compressed\",\"config_groups\":{\"group_0\":{"                      \
+    "\"targets\":[\"Linear\"],\"weights\":{\"num_bits\":8,\"type\":\"float\"," args "}}}}"
 #define CT_G8                                                                                      \
     CT_GROUP("\"num_bits\":4,\"type\":\"int\",\"symmetric\":true,\"group_size\":8,"                \
              "\"strategy\":\"group\"")
@@ -311,9 +315,10 @@ static void gptq_refuses_other_layouts_by_name(void **state)
         { "{\"quant_method\":\"gptq\",\"bits\":4,\"format\":\"gptq_p\"}", "gptq_p" },
         { "{\"quant_method\":\"gptq\",\"bits\":4,\"is_marlin_format\":true}", "marlin" },
         { "{\"quant_method\":\"gptq\",\"bits\":4,\"pack_dtype\":\"int16\"}", "int16" },
-        { "{\"quant_method\":\"awq\",\"bits\":4,\"version\":\"gemv\"}", "awq" },
-        { "{\"quant_method\":\"auto-round\",\"packing_format\":\"auto_round:auto_awq\"}",
-          "auto_awq" },
+        { "{\"quant_method\":\"awq\",\"bits\":4,\"version\":\"gemv\"}", "gemv" },
+        { "{\"quant_method\":\"awq\",\"bits\":4,\"version\":\"gemv_fast\"}", "gemv_fast" },
+        { "{\"quant_method\":\"awq\",\"bits\":4,\"format\":\"llm-awq\"}", "llm-awq" },
+        { "{\"quant_method\":\"awq\",\"bits\":8,\"version\":\"gemm\"}", "8 bits" },
         { "{\"quant_method\":\"auto-round\",\"packing_format\":\"auto_round:llm_compressor\"}",
           "llm_compressor" },
         { "{\"quant_method\":\"auto-round\",\"data_type\":\"nv_fp\"}", "nv_fp" },
@@ -327,13 +332,93 @@ static void gptq_refuses_other_layouts_by_name(void **state)
     }
 }
 
-static void gptq_refuses_awq_packing(void **state)
+/* ---- AWQ ---- */
+
+#define AWQ "{\"quant_method\":\"awq\",\"bits\":4,\"group_size\":8,\"version\":\"gemm\""
+
+/* A module in AWQ gemm: zeros of 8, scales of 0.5. */
+static void to_awq(checkpoint *c, const char *module, uint64_t group)
 {
-    checkpoint c = gptq_model(GPTQ);
+    const stored *w = find_in(c, module, "weight");
+    const uint64_t rows = w->dims[0], cols = w->dims[1];
+
+    remove_from(c, module, "weight");
+    add_to(c, module, "qweight", "I32", 2, cols, rows / 8);
+    fill32(add_to(c, module, "qzeros", "I32", 2, cols / group, rows / 8), 0x88888888);
+    fill16(add_to(c, module, "scales", "F16", 2, cols / group, rows), 0x3800);
+}
+
+static checkpoint awq_model(const char *config)
+{
+    checkpoint c = make_model(LITE, 4);
+
+    if (config) set_quantization(&c, config);
+    to_awq(&c, up, 8);
+    return c;
+}
+
+/* The shapes decide, whatever the config says or does not. */
+static void awq_is_told_by_its_shapes(void **state)
+{
+    static const struct {
+        const char *config;
+        int zero_kind;
+        const char *problem;
+    } cases[] = {
+        { AWQ "}", GLMQ_ZERO_STORED, NULL },
+        { AWQ ",\"zero_point\":false}", GLMQ_ZERO_MID, NULL },
+        { AWQ ",\"modules_to_not_convert\":[\"experts.1\"]}", GLMQ_ZERO_STORED, "config-modules" },
+        { AWQ ",\"modules_to_not_convert\":[\"experts.1.up\",\"lm_head\"]}", GLMQ_ZERO_STORED,
+          NULL },
+        { "{\"quant_method\":\"awq\",\"w_bit\":4,\"q_group_size\":16}", GLMQ_ZERO_STORED,
+          "config-group" },
+        { "{\"quant_method\":\"auto-round\",\"packing_format\":\"auto_round:auto_awq\","
+          "\"bits\":4,\"group_size\":8,\"sym\":true}",
+          GLMQ_ZERO_MID, NULL },
+        { GPTQ, GLMQ_ZERO_MID, "config-method" },
+        { NULL, GLMQ_ZERO_STORED, "config-missing" },
+    };
 
     (void)state;
-    reshape(find_in(&c, up, "qweight"), 2, 32, 2);
-    must_refuse(&c, GLMQ_E_UNSUPPORTED, "AWQ");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        checkpoint c = awq_model(cases[i].config);
+        opened o = must_open(&c);
+        const glmq_encoding *e = encoding_of(&o, up_weight);
+
+        assert_string_equal(glmq_graph_format(o.g), "awq");
+        assert_string_equal(glmq_codec_name(e->codec), "awq");
+        assert_int_equal(e->bits, 4);
+        assert_int_equal(e->group, 8);
+        assert_int_equal(e->zero_kind, cases[i].zero_kind);
+        for (size_t k = 0; k < sizeof cases / sizeof *cases; k++)
+            if (cases[k].problem)
+                assert_int_equal(problem(o.g, cases[k].problem) != NULL,
+                                 cases[i].problem && !strcmp(cases[i].problem, cases[k].problem));
+        shut(&o);
+        discard(&c);
+    }
+}
+
+static void awq_checks_its_arrays(void **state)
+{
+    static const struct {
+        const char *leaf;
+        uint64_t rows, cols;
+        const char *words;
+    } cases[] = {
+        { "qzeros", 4, 1, "qzeros: shape 4 x 1, expected 4 x 2" },
+        { "qzeros", 3, 2, "qzeros: shape 3 x 2, expected 4 x 2" },
+        { "qweight", 40, 2, "40, expected 16 x 32" },
+        { "scales", 5, 16, "scales: 5 groups for 32 columns" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        checkpoint c = awq_model(AWQ "}");
+
+        reshape(find_in(&c, up, cases[i].leaf), 2, cases[i].rows, cases[i].cols);
+        must_refuse(&c, GLMQ_E_FORMAT, cases[i].words);
+    }
 }
 
 static void gptq_tells_copies_that_differ(void **state)
@@ -655,8 +740,6 @@ static void ct_refuses_other_formats_by_name(void **state)
     static const char *const cases[][2] = {
         { "{\"quant_method\":\"compressed-tensors\",\"format\":\"nvfp4-pack-quantized\"}",
           "nvfp4-pack-quantized" },
-        { "{\"quant_method\":\"compressed-tensors\",\"format\":\"float-quantized\"}",
-          "float-quantized" },
         { "{\"quant_method\":\"compressed-tensors\",\"format\":\"marlin-24\"}", "marlin-24" },
         { "{\"quant_method\":\"compressed-tensors\",\"sparsity_config\":{\"format\":"
           "\"sparse-24-bitmask\"}}",
@@ -817,6 +900,145 @@ static void reads_loose_ct_modules(void **state)
     discard(&c);
 }
 
+/* ---- FP8 ---- */
+
+#define FP8 "{\"quant_method\":\"fp8\",\"fmt\":\"e4m3\",\"weight_block_size\":[10,12]"
+
+/* `up` (16 x 32) in E4M3, all of them 1.0, with a scale of this name, type and shape. */
+static checkpoint fp8_model(const char *config, const char *name, const char *dtype, int rank,
+                            uint64_t a, uint64_t b)
+{
+    checkpoint c = make_model(LITE, 4);
+    stored *s;
+
+    if (config) set_quantization(&c, config);
+    remove_from(&c, up, "weight");
+    s = add_to(&c, up, "weight", "F8_E4M3", 2, 16, 32);
+    memset(s->data, 0x38, s->bytes);
+    s = add_to(&c, up, name, dtype, rank, a, b);
+    if (strcmp(dtype, "F32") == 0) fill32(s, 0x3f000000);
+    if (strcmp(dtype, "BF16") == 0) fill16(s, 0x3f00);
+    if (strcmp(dtype, "F8_E8M0") == 0 || strcmp(dtype, "U8") == 0) memset(s->data, 126, s->bytes);
+    return c;
+}
+
+/* Every scale is 0.5, and so is every weight. */
+static void fp8_has_scales_of_many_shapes(void **state)
+{
+    static const struct {
+        const char *config, *name, *dtype;
+        int rank;
+        uint64_t a, b;
+        unsigned group_rows, group;
+        const char *format;
+    } cases[] = {
+        { FP8 "}", "weight_scale_inv", "F32", 2, 2, 3, 10, 12, "fp8" },
+        { FP8 "}", "weight_scale", "BF16", 2, 2, 3, 10, 12, "fp8" },
+        { FP8 "}", "weight_scale_inv", "F8_E8M0", 2, 2, 3, 10, 12, "fp8" },
+        { FP8 "}", "weight_scale_inv", "U8", 2, 2, 3, 10, 12, "fp8" },
+        { FP8 "}", "weight_scale", "F32", 0, 0, 0, 0, 0, "fp8" },
+        { "{\"quant_method\":\"fp8\",\"weight_block_size\":null}", "weight_scale", "F32", 1, 1, 0,
+          0, 0, "fp8" },
+        { "{\"quant_method\":\"fp8\",\"weight_block_size\":[1,16]}", "weight_scale_inv", "F32", 2,
+          16, 2, 1, 16, "fp8" },
+        { NULL, "weight_scale_inv", "F32", 2, 1, 1, 128, 128, "fp8" },
+        { NULL, "weight_scale", "F32", 2, 16, 1, 1, 0, "fp8" },
+        { "{\"quant_method\":\"modelopt\",\"quant_algo\":\"FP8\"}", "weight_scale", "F32", 0, 0, 0,
+          0, 0, "fp8" },
+        { "{\"quant_method\":\"modelopt\",\"quant_algo\":\"FP8_PER_CHANNEL_PER_TOKEN\"}",
+          "weight_scale", "F32", 1, 16, 0, 1, 0, "fp8" },
+        { CT_FLOAT("\"strategy\":\"channel\""), "weight_scale", "BF16", 2, 16, 1, 1, 0,
+          "compressed-tensors" },
+        { CT_FLOAT("\"strategy\":\"tensor\""), "weight_scale", "F32", 1, 1, 0, 0, 0,
+          "compressed-tensors" },
+        { CT_FLOAT("\"strategy\":\"block\",\"block_structure\":[10,12]"), "weight_scale", "BF16", 2,
+          2, 3, 10, 12, "compressed-tensors" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        checkpoint c = fp8_model(cases[i].config, cases[i].name, cases[i].dtype, cases[i].rank,
+                                 cases[i].a, cases[i].b);
+        opened o = must_open(&c);
+        const glmq_tensor *t = glmq_graph_find(o.g, up_weight);
+        float w[16 * 32];
+
+        assert_string_equal(glmq_graph_format(o.g), cases[i].format);
+        assert_int_equal(t->part[0].enc.group_rows, cases[i].group_rows);
+        assert_int_equal(t->part[0].enc.group, cases[i].group);
+        assert_int_equal(glmq_tensor_decode(o.g, t, 0, 16, w, &o.err), GLMQ_OK);
+        for (int k = 0; k < 16 * 32; k++) assert_true(w[k] == 0.5f);
+        shut(&o);
+        discard(&c);
+    }
+}
+
+static void fp8_refuses_other_shapes_and_types(void **state)
+{
+    static const struct {
+        const char *config, *name;
+        int rank;
+        uint64_t a, b;
+        glmq_status status;
+        const char *words;
+    } cases[] = {
+        { FP8 "}", "weight_scale_inv", 2, 1, 3, GLMQ_E_FORMAT, "1 x 3 scales for 16 x 32 weights" },
+        { FP8 "}", "weight_scale_inv", 2, 2, 4, GLMQ_E_FORMAT, "in blocks of 10 x 12" },
+        { "{\"quant_method\":\"fp8\",\"weight_block_size\":[0,12]}", "weight_scale_inv", 2, 2, 3,
+          GLMQ_E_FORMAT, "weight_block_size" },
+        { "{\"quant_method\":\"fp8\",\"fmt\":\"e5m2\"}", "weight_scale_inv", 2, 2, 3,
+          GLMQ_E_UNSUPPORTED, "e5m2" },
+        { CT_FLOAT("\"strategy\":\"channel\""), "weight_scale", 2, 2, 3, GLMQ_E_FORMAT,
+          "2 x 3 scales" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        checkpoint c =
+            fp8_model(cases[i].config, cases[i].name, "F32", cases[i].rank, cases[i].a, cases[i].b);
+        must_refuse(&c, cases[i].status, cases[i].words);
+    }
+}
+
+static void fp8_refuses_values_that_are_no_numbers(void **state)
+{
+    static const uint32_t scales[] = { 0, 0x7f800000, 0x7fc00000, 0xbf000000 };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof scales / sizeof *scales; i++) {
+        checkpoint c = fp8_model(FP8 "}", "weight_scale_inv", "F32", 2, 2, 3);
+        memcpy(find_in(&c, up, "weight_scale_inv")->data + 8, &scales[i], 4);
+        must_not_decode(&c, up_weight, "scale");
+    }
+    for (int sign = 0; sign < 256; sign += 128) {
+        checkpoint c = fp8_model(FP8 "}", "weight_scale_inv", "F32", 2, 2, 3);
+        find_in(&c, up, "weight")->data[7 * 32 + 5] = (uint8_t)(0x7f + sign);
+        must_not_decode(&c, up_weight, "f of row 7, column 5 is not a number");
+    }
+    {
+        checkpoint c = fp8_model(FP8 "}", "weight_scale_inv", "F8_E8M0", 2, 2, 3);
+        find_in(&c, up, "weight_scale_inv")->data[5] = 0xff;
+        must_not_decode(&c, up_weight, "block 1, 2");
+    }
+}
+
+static void fp8_tells_modules_that_the_config_denies(void **state)
+{
+    checkpoint c = fp8_model(FP8 ",\"activation_scheme\":\"static\",\"modules_to_not_convert\":["
+                                 "\"lm_head\",\"model.layers.1.mlp.experts.1.up_proj\"]}",
+                             "weight_scale_inv", "F32", 2, 2, 3);
+    opened o;
+
+    (void)state;
+    fill32(add_to(&c, up, "input_scale", "F32", 1, 1, 0), 0x3f000000);
+    o = must_open(&c);
+    assert_non_null(problem(o.g, "config-modules"));
+    assert_int_not_equal(glmq_graph_find(o.g, up_weight)->part[0].span[GLMQ_SLOT_INPUT_SCALE].bytes,
+                         0);
+    shut(&o);
+    discard(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -825,7 +1047,12 @@ int main(void)
         cmocka_unit_test(gptq_decodes_what_is_stored),
         cmocka_unit_test(gptq_knows_its_spellings),
         cmocka_unit_test(gptq_refuses_other_layouts_by_name),
-        cmocka_unit_test(gptq_refuses_awq_packing),
+        cmocka_unit_test(awq_is_told_by_its_shapes),
+        cmocka_unit_test(awq_checks_its_arrays),
+        cmocka_unit_test(fp8_has_scales_of_many_shapes),
+        cmocka_unit_test(fp8_refuses_other_shapes_and_types),
+        cmocka_unit_test(fp8_refuses_values_that_are_no_numbers),
+        cmocka_unit_test(fp8_tells_modules_that_the_config_denies),
         cmocka_unit_test(gptq_tells_copies_that_differ),
         cmocka_unit_test(gptq_refuses_malformed_modules_by_name),
         cmocka_unit_test(gptq_refuses_bad_data_by_name),

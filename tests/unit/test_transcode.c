@@ -18,6 +18,11 @@ static glmq_encoding gptq(int bits, uint32_t group, int zero_kind, int version)
     return int_encoding("gptq", bits, group, zero_kind, GLMQ_DT_F16, version);
 }
 
+static glmq_encoding awq(uint32_t group, int zero_kind)
+{
+    return int_encoding("awq", 4, group, zero_kind, GLMQ_DT_F16, 0);
+}
+
 /* Weights encoded in `e`. */
 static tensor encoded(glmq_encoding e, float size, uint32_t seed)
 {
@@ -136,6 +141,42 @@ static void gptq_v2_is_compressed_tensors_turned_round(void **state)
     free_tensor(&b);
 }
 
+/* 8 rows to a word, the even ones in the low half; one word of codes and of zeros for each
+ * column and group. */
+static void awq_words_hold_rows_in_their_own_order(void **state)
+{
+    tensor t = make_tensor(awq(2, GLMQ_ZERO_STORED), 8, 2);
+    glmq_codes c;
+    (void)state;
+    store_le32(t.bufs.buf[GLMQ_SLOT_CODES], 0x75316420);     /* column 0: row r has code r */
+    store_le32(t.bufs.buf[GLMQ_SLOT_CODES] + 4, 0xfdb9eca8); /* column 1: 8 + r */
+    store_le32(t.bufs.buf[GLMQ_SLOT_ZEROS], 0x8ace9bdf);     /* row r has 15 - r */
+    for (int r = 0; r < 8; r++) store_le16(t.bufs.buf[GLMQ_SLOT_SCALES] + 2 * r, 0x3c00);
+    c = codes_of(&t);
+    for (int r = 0; r < 8; r++) {
+        assert_int_equal(c.q[2 * r], r);
+        assert_int_equal(c.q[2 * r + 1], 8 + r);
+        assert_int_equal(c.zero[r], 15 - r);
+    }
+    free_codes(&c);
+    free_tensor(&t);
+}
+
+static void an_awq_tensor_is_symmetric_only_if_its_zeros_are(void **state)
+{
+    tensor t = make_tensor(awq(32, GLMQ_ZERO_MID), ROWS, COLS);
+    glmq_encoding e = t.enc;
+    glmq_error err;
+    (void)state;
+    memset(t.bufs.buf[GLMQ_SLOT_ZEROS], 0x88, t.layout.slot[GLMQ_SLOT_ZEROS].bytes);
+    assert_int_equal(e.codec->check(&e, &t.bufs, ROWS, COLS, &err), GLMQ_OK);
+    assert_int_equal(e.zero_kind, GLMQ_ZERO_MID);
+    t.bufs.buf[GLMQ_SLOT_ZEROS][t.layout.slot[GLMQ_SLOT_ZEROS].bytes - 1] = 0x87;
+    assert_int_equal(e.codec->check(&e, &t.bufs, ROWS, COLS, &err), GLMQ_OK);
+    assert_int_equal(e.zero_kind, GLMQ_ZERO_STORED);
+    free_tensor(&t);
+}
+
 /* Every pair here can hold the same integers; the values must be equal both ways. */
 static void integers_move_between_formats_and_back(void **state)
 {
@@ -162,6 +203,11 @@ static void integers_move_between_formats_and_back(void **state)
         { ct(4, 64, GLMQ_ZERO_STORED, GLMQ_DT_F16),
           int_encoding("ctpack", 4, 64, GLMQ_ZERO_STORED, GLMQ_DT_F16, CT_ZERO_I8 | CT_SHAPE_I32),
           1 },
+        { awq(32, GLMQ_ZERO_STORED), gptq(4, 32, GLMQ_ZERO_STORED, GPTQ_V2), 1 },
+        { awq(64, GLMQ_ZERO_STORED), ct(4, 64, GLMQ_ZERO_STORED, GLMQ_DT_F16), 1 },
+        { awq(0, GLMQ_ZERO_MID), ct(4, 0, GLMQ_ZERO_MID, GLMQ_DT_F16), 1 },
+        { awq(128, GLMQ_ZERO_STORED), q8, 0 },
+        { array_encoding("q4_0"), awq(32, GLMQ_ZERO_MID), 1 },
         { array_encoding("q4_0"), array_encoding("q4_1"), 1 },
         { array_encoding("q4_0"), array_encoding("q8_0"), 1 },
         { array_encoding("q4_1"), array_encoding("q5_1"), 1 },
@@ -450,6 +496,8 @@ int main(void)
         cmocka_unit_test(a_triangle_ends_with_the_bytes_it_began_with),
         cmocka_unit_test(wide_groups_repeat_their_scale_and_join_again),
         cmocka_unit_test(gptq_v2_is_compressed_tensors_turned_round),
+        cmocka_unit_test(awq_words_hold_rows_in_their_own_order),
+        cmocka_unit_test(an_awq_tensor_is_symmetric_only_if_its_zeros_are),
         cmocka_unit_test(integers_move_between_formats_and_back),
         cmocka_unit_test(offsets_that_are_multiples_become_zero_points),
         cmocka_unit_test(permuted_columns_move_where_a_permutation_is_stored),
