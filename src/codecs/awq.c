@@ -39,11 +39,6 @@ static glmq_status awq_layout(const glmq_encoding *e, uint64_t rows, uint64_t co
                      "awq", err);
 }
 
-static uint32_t group_size(const glmq_encoding *e, uint64_t cols)
-{
-    return e->group && e->group < cols ? e->group : (uint32_t)cols;
-}
-
 static ints_map awq_map(const glmq_encoding *e, const glmq_bufs *b, glmq_tile t)
 {
     const unsigned each = e->scale_dtype == GLMQ_DT_F32 ? 4 : 2;
@@ -51,7 +46,7 @@ static ints_map awq_map(const glmq_encoding *e, const glmq_bufs *b, glmq_tile t)
         .name = "awq",
         .rows = t.rows,
         .cols = t.cols,
-        .group = group_size(e, t.cols),
+        .group = glmq_encoding_group(e, t.cols),
         .groups = glmq_encoding_groups(e, t.cols),
         .bits = BITS,
         .frame = BITS,
@@ -112,7 +107,7 @@ static glmq_status awq_put(const glmq_encoding *e, const glmq_codes *codes, glmq
         .bits = BITS,
         .zeros = e->zero_kind == GLMQ_ZERO_STORED ? CODES_STORED : CODES_MID,
         .scale = codes_float_kind((glmq_dtype)e->scale_dtype),
-        .group = group_size(e, t.cols),
+        .group = glmq_encoding_group(e, t.cols),
         .groups = glmq_encoding_groups(e, t.cols),
     };
     ints_map m;

@@ -126,6 +126,8 @@ int glmq_encoding_is_plain(const glmq_encoding *enc); /* f32, f16, bf16 */
 /* Bits per weight, companions included, for a rows x cols matrix. */
 double glmq_encoding_bpw(const glmq_encoding *enc, uint64_t rows, uint64_t cols);
 
+/* Columns per scale of the codes view: a group of 0, or wider than the row, is the row. */
+uint32_t glmq_encoding_group(const glmq_encoding *enc, uint64_t cols);
 /* Scales per row of the codes view. */
 uint32_t glmq_encoding_groups(const glmq_encoding *enc, uint64_t cols);
 /* Byte range of rows [row, row + rows) in a slot. */

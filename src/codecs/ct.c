@@ -13,11 +13,6 @@ int ct_is_tensor(const glmq_encoding *e)
     return e->group == 0 && e->group_rows == 0;
 }
 
-static uint32_t group_size(const glmq_encoding *e, uint64_t cols)
-{
-    return e->group && e->group < cols ? e->group : (uint32_t)cols;
-}
-
 static glmq_status layout_zeros(const glmq_encoding *e, uint64_t rows, uint64_t groups,
                                 int zero_bytes, const char *name, glmq_layout *out, glmq_error *err)
 {
@@ -73,7 +68,7 @@ ints_map ct_map(const glmq_encoding *e, const glmq_bufs *b, glmq_tile t, int zer
     return (ints_map){
         .rows = t.rows,
         .cols = t.cols,
-        .group = group_size(e, t.cols),
+        .group = glmq_encoding_group(e, t.cols),
         .groups = (uint32_t)groups,
         .bits = e->bits,
         .frame = e->bits,
@@ -104,7 +99,7 @@ codes_target ct_target(const glmq_encoding *e, uint64_t cols, const char *name)
         .perm = e->act_order == GLMQ_ACT_ORDER,
         .even = 1,
         .one_scale = (uint8_t)ct_is_tensor(e),
-        .group = group_size(e, cols),
+        .group = glmq_encoding_group(e, cols),
         .groups = glmq_encoding_groups(e, cols),
     };
 }
@@ -130,7 +125,7 @@ static glmq_status check_full(const uint8_t *perm, uint64_t cols, uint32_t group
 glmq_status ct_check_perm(glmq_encoding *e, const glmq_bufs *b, uint64_t cols, const char *name,
                           glmq_error *err)
 {
-    const uint32_t groups = glmq_encoding_groups(e, cols), group = group_size(e, cols);
+    const uint32_t groups = glmq_encoding_groups(e, cols), group = glmq_encoding_group(e, cols);
     uint8_t *perm = b->buf[GLMQ_SLOT_PERM];
     int trivial = 1;
 
@@ -150,5 +145,5 @@ glmq_status ct_check_perm(glmq_encoding *e, const glmq_bufs *b, uint64_t cols, c
 void ct_put_perm(const glmq_encoding *e, const glmq_bufs *b, glmq_tile t, const int32_t *perm)
 {
     if (e->act_order && b->buf[GLMQ_SLOT_PERM] && t.row == 0)
-        ints_put_perm(b->buf[GLMQ_SLOT_PERM], t.cols, group_size(e, t.cols), perm);
+        ints_put_perm(b->buf[GLMQ_SLOT_PERM], t.cols, glmq_encoding_group(e, t.cols), perm);
 }

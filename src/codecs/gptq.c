@@ -19,11 +19,6 @@
 
 enum { WIDTHS = 1 << 2 | 1 << 3 | 1 << 4 | 1 << 8, CACHE_LINE_ROWS = 16 };
 
-static uint32_t groups_of(const glmq_encoding *e, uint64_t cols)
-{
-    return glmq_encoding_groups(e, cols);
-}
-
 static glmq_status gptq_layout(const glmq_encoding *e, uint64_t rows, uint64_t cols,
                                glmq_layout *out, glmq_error *err)
 {
@@ -39,7 +34,7 @@ static glmq_status gptq_layout(const glmq_encoding *e, uint64_t rows, uint64_t c
                          rows, cols);
     words = ceil_div_u64(cols * e->bits, 32);
     zero_words = ceil_div_u64(rows * e->bits, 32);
-    groups = groups_of(e, cols);
+    groups = glmq_encoding_groups(e, cols);
     GLMQ_TRY(ints_slot(out, GLMQ_SLOT_CODES,
                        (glmq_slot_layout){ GLMQ_DT_I32, .rank = 2, .dims = { words, rows } }, 0,
                        "gptq", err));
@@ -56,11 +51,6 @@ static glmq_status gptq_layout(const glmq_encoding *e, uint64_t rows, uint64_t c
                      err);
 }
 
-static uint32_t group_size(const glmq_encoding *e, uint64_t cols)
-{
-    return e->group && e->group < cols ? e->group : (uint32_t)cols;
-}
-
 static ints_map gptq_map(const glmq_encoding *e, const glmq_bufs *b, glmq_tile t)
 {
     const unsigned each = e->scale_dtype == GLMQ_DT_F32 ? 4 : 2;
@@ -68,8 +58,8 @@ static ints_map gptq_map(const glmq_encoding *e, const glmq_bufs *b, glmq_tile t
         .name = "gptq",
         .rows = t.rows,
         .cols = t.cols,
-        .group = group_size(e, t.cols),
-        .groups = groups_of(e, t.cols),
+        .group = glmq_encoding_group(e, t.cols),
+        .groups = glmq_encoding_groups(e, t.cols),
         .bits = e->bits,
         .frame = e->bits,
         .rule = RULE_GPTQ,
@@ -127,7 +117,7 @@ static int is_middle(const glmq_encoding *e, const uint8_t *zeros, uint64_t rows
 static glmq_status gptq_check(glmq_encoding *e, const glmq_bufs *b, uint64_t rows, uint64_t cols,
                               glmq_error *err)
 {
-    const uint32_t groups = groups_of(e, cols);
+    const uint32_t groups = glmq_encoding_groups(e, cols);
     const uint8_t *zeros = b->buf[GLMQ_SLOT_ZEROS];
     int trivial = 1;
 
@@ -138,8 +128,8 @@ static glmq_status gptq_check(glmq_encoding *e, const glmq_bufs *b, uint64_t row
     if (!e->act_order) return GLMQ_OK;
     if (!b->buf[GLMQ_SLOT_PERM])
         return glmq_fail(err, GLMQ_E_FORMAT, "gptq: act-order without a g_idx");
-    GLMQ_TRY(ints_check_perm("gptq", b->buf[GLMQ_SLOT_PERM], cols, group_size(e, cols), groups,
-                             &trivial, err));
+    GLMQ_TRY(ints_check_perm("gptq", b->buf[GLMQ_SLOT_PERM], cols, glmq_encoding_group(e, cols),
+                             groups, &trivial, err));
     if (trivial) e->act_order = 0;
     return GLMQ_OK;
 }
@@ -153,7 +143,7 @@ static void gptq_decode(const glmq_encoding *e, const glmq_bufs *b, glmq_tile t,
 static void put_perm(const glmq_encoding *e, const glmq_bufs *b, glmq_tile t, const int32_t *perm)
 {
     if (e->act_order && b->buf[GLMQ_SLOT_PERM] && t.row == 0)
-        ints_put_perm(b->buf[GLMQ_SLOT_PERM], t.cols, group_size(e, t.cols), perm);
+        ints_put_perm(b->buf[GLMQ_SLOT_PERM], t.cols, glmq_encoding_group(e, t.cols), perm);
 }
 
 static void gptq_encode(const glmq_encoding *e, const glmq_stats *stats, glmq_tile t,
@@ -181,8 +171,8 @@ static glmq_status gptq_put(const glmq_encoding *e, const glmq_codes *codes, glm
         .zeros = e->zero_kind == GLMQ_ZERO_STORED ? CODES_STORED : CODES_MID,
         .scale = codes_float_kind((glmq_dtype)e->scale_dtype),
         .perm = e->act_order == GLMQ_ACT_ORDER,
-        .group = group_size(e, t.cols),
-        .groups = groups_of(e, t.cols),
+        .group = glmq_encoding_group(e, t.cols),
+        .groups = glmq_encoding_groups(e, t.cols),
     };
     ints_map m;
 

@@ -153,6 +153,11 @@ double glmq_encoding_bpw(const glmq_encoding *enc, uint64_t rows, uint64_t cols)
     return 8 * bytes / ((double)rows * (double)cols);
 }
 
+uint32_t glmq_encoding_group(const glmq_encoding *enc, uint64_t cols)
+{
+    return enc->group && enc->group < cols ? enc->group : (uint32_t)cols;
+}
+
 uint32_t glmq_encoding_groups(const glmq_encoding *enc, uint64_t cols)
 {
     const uint64_t n = enc->group ? ceil_div_u64(cols, enc->group) : 1;

@@ -51,11 +51,6 @@ static int is_row_striped(const glmq_part *part)
 
 /* ---- what is certain between two codes views ---- */
 
-static uint64_t group_size(const glmq_encoding *e, uint64_t cols)
-{
-    return e->group && e->group < cols ? e->group : cols;
-}
-
 static int has_offset(const glmq_encoding *e)
 {
     return e->codec == &glmq_codec_q4_1 || e->codec == &glmq_codec_q5_1;
@@ -80,7 +75,7 @@ static int scales_certain(const glmq_encoding *from, const glmq_encoding *to)
 static int groups_certain(const glmq_encoding *from, const glmq_encoding *to, uint64_t cols)
 {
     if (is_tensor_wide(to)) return is_tensor_wide(from);
-    return group_size(from, cols) % group_size(to, cols) == 0;
+    return glmq_encoding_group(from, cols) % glmq_encoding_group(to, cols) == 0;
 }
 
 /* Every q - zero that the source can hold, against what the target can. */
@@ -105,7 +100,7 @@ static glmq_travel judge_codes(const glmq_part *from, const glmq_part *to, char 
 
     if (ordered && !b->act_order)
         snprintf(why, 160, "hangs on the columns being in order after all (act-order)");
-    else if (ordered && group_size(a, from->cols) != group_size(b, to->cols))
+    else if (ordered && glmq_encoding_group(a, from->cols) != glmq_encoding_group(b, to->cols))
         snprintf(why, 160,
                  "hangs on the columns being in order after all (act-order, other groups)");
     else if (ordered && b->codec != &glmq_codec_gptq && a->codec == &glmq_codec_gptq)
@@ -115,8 +110,8 @@ static glmq_travel judge_codes(const glmq_part *from, const glmq_part *to, char 
                  glmq_dtype_name((glmq_dtype)a->scale_dtype),
                  glmq_dtype_name((glmq_dtype)b->scale_dtype));
     else if (!groups_certain(a, b, from->cols))
-        snprintf(why, 160, "hangs on groups of %" PRIu64 " sharing scales in groups of %" PRIu64,
-                 group_size(a, from->cols), group_size(b, to->cols));
+        snprintf(why, 160, "hangs on groups of %" PRIu32 " sharing scales in groups of %" PRIu32,
+                 glmq_encoding_group(a, from->cols), glmq_encoding_group(b, to->cols));
     else if (!zeros_certain(a, b))
         snprintf(why, 160, "hangs on codes and zero points fitting %s", b->codec->name);
     else

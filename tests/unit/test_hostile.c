@@ -12,7 +12,7 @@
  *                                               test_safetensors               FINE_STRING_NOT_UTF8, here
  *   i  JSON depth, size, numbers                here, test_json                -
  *   j  counts used as indexes                   layers, experts: test_graph;   split numbers: test_gguf_container;
- *                                               g_idx: test_codecs             layers: test_hparams_gguf
+ *                                               g_idx: test_readers            layers: test_hparams_gguf
  *   k  companion of the wrong shape             test_readers                   -
  *   l  cut at every byte                        test_safetensors               test_gguf_container
  *   m  changes or shrinks while it is open      here                           here
