@@ -9,6 +9,9 @@
  *               with the source, value by value: that is the proof
  *   WAY_VALUES  F32 and the target's encoder; the target is decoded for digest and error
  *
+ * Codes may be moved to where one number of the whole matrix is stored as its reciprocal (NVFP4):
+ * then the values need not be equal, only as near as that can make them.
+ *
  * When codes turn out not to fit, the item starts again through values: the same byte ranges
  * are written over, so a tensor never mixes ways. */
 #include "convert/move.h"
@@ -19,6 +22,7 @@
 #include "convert/cuts.h"
 #include "convert/gauge.h"
 #include "convert/permuted.h"
+#include "convert/share.h"
 #include "models/fetch.h"
 #include <math.h>
 #include <stdio.h>
@@ -37,6 +41,8 @@ typedef struct buffer {
 typedef struct part_job {
     const glmq_part *to;
     glmq_encoding enc; /* as the result is decoded: a g_idx in order is not followed     */
+    glmq_encoding put; /* as codes and values go in: with the scale of the whole tensor  */
+    int near;          /* codes under a global scale that is stored as its reciprocal     */
     glmq_layout layout;
     way way;
     uint8_t from; /* the source part that bytes and codes come from      */
@@ -52,6 +58,7 @@ struct glmq_mover {
     const glmq_tensor *tensor;
     const glmq_move_to *to;
     glmq_tensor_fetch *values; /* of tensors in several parts, or cut                 */
+    glmq_share *share;         /* looks at the tensors that share a global scale          */
     glmq_fetch *raw[GLMQ_PARTS_MAX];
     const glmq_encoding *enc[GLMQ_PARTS_MAX]; /* of the source parts, as check() resolved it */
     glmq_permuted permuted;          /* --unpermute: the source in its new order, in memory */
@@ -102,13 +109,14 @@ glmq_mover *glmq_mover_new(const glmq_plan *p)
     if (!m) return NULL;
     m->plan = p;
     m->values = glmq_tensor_fetch_new();
+    m->share = glmq_share_new();
     m->source = glmq_hash_new();
     m->result = glmq_hash_new();
     for (int i = 0; i < GLMQ_PARTS_MAX; i++) {
         m->raw[i] = glmq_fetch_new();
         failed |= !m->raw[i] || make_part(&m->part[i]);
     }
-    if (failed || !m->values || !m->source || !m->result) {
+    if (failed || !m->values || !m->share || !m->source || !m->result) {
         glmq_mover_free(m);
         return NULL;
     }
@@ -126,6 +134,7 @@ void glmq_mover_free(glmq_mover *m)
         }
     }
     glmq_tensor_fetch_free(m->values);
+    glmq_share_free(m->share);
     glmq_hash_free(m->source);
     glmq_hash_free(m->result);
     glmq_permuted_close(&m->permuted);
@@ -201,7 +210,7 @@ uint64_t glmq_move_peak(const glmq_plan *p, const glmq_item *it)
             peak += slot_buffer(&l.slot[s], part_rows(t, q, chunk));
         peak += glmq_transcode_scratch(&t->part[0].enc, &q->enc, tile, t->cols);
     }
-    return peak;
+    return peak + glmq_share_peak(p, it);
 }
 
 /* Threads, buffers of the C library, and what the graph and the plan already take. */
@@ -242,6 +251,7 @@ static way choose_way(const glmq_mover *m, part_job *j, uint8_t k)
     const glmq_part *from;
     glmq_travel travel;
     char why[160];
+    j->near = 0;
     if (t->parts > 1 && t->parts != m->item->parts) return WAY_VALUES;
     j->from = t->parts > 1 ? k : 0;
     from = &t->part[j->from];
@@ -250,7 +260,9 @@ static way choose_way(const glmq_mover *m, part_job *j, uint8_t k)
         return WAY_VALUES;
     travel = glmq_transcode_judge(from, j->to, why);
     if (travel == GLMQ_SAME_BYTES && bytes_fit(t, from, j)) return WAY_BYTES;
-    return travel < GLMQ_RECODE && codes_fit(t, from, j) ? WAY_CODES : WAY_VALUES;
+    if (travel >= GLMQ_RECODE || !codes_fit(t, from, j)) return WAY_VALUES;
+    j->near = travel == GLMQ_NEAR;
+    return WAY_CODES;
 }
 
 /* ---- opening ---- */
@@ -274,13 +286,19 @@ static glmq_status open_source(glmq_mover *m, glmq_error *err)
     return GLMQ_OK;
 }
 
-/* An activation scale is no weight, so no layout has it: its bytes are carried. */
+/* An activation scale is no weight, so no layout has it: its bytes are carried, or are what the
+ * plan has worked out. */
 static glmq_status carry_input_scale(glmq_mover *m, part_job *j, glmq_error *err)
 {
     const glmq_span *from = &m->tensor->part[j->from].span[GLMQ_SLOT_INPUT_SCALE];
     const glmq_span *to = &j->to->span[GLMQ_SLOT_INPUT_SCALE];
-    if (!to->bytes || from->bytes != to->bytes) return GLMQ_OK;
+    const uint32_t scalar = m->plan->want[m->item->tensor].input_scalar;
+    if (!to->bytes || (!scalar && from->bytes != to->bytes)) return GLMQ_OK;
     GLMQ_TRY(reserve(&j->out[GLMQ_SLOT_INPUT_SCALE], to->bytes, err));
+    if (scalar && to->bytes == sizeof scalar) {
+        store_le32(j->out[GLMQ_SLOT_INPUT_SCALE].data, scalar);
+        return GLMQ_OK;
+    }
     return glmq_source_read(m->plan->graph->source, from->file, from->offset,
                             j->out[GLMQ_SLOT_INPUT_SCALE].data, (size_t)to->bytes, err);
 }
@@ -289,7 +307,6 @@ static glmq_status open_part(glmq_mover *m, uint8_t k, glmq_error *err)
 {
     part_job *j = &m->part[k];
     j->whole = glmq_cut_is_whole(j->to, m->tensor->rows);
-    j->stats = (glmq_stats){ 0 };
     j->enc = j->to->enc;
     if (j->enc.act_order == GLMQ_ACT_TRIVIAL) j->enc.act_order = GLMQ_ACT_NONE;
     for (int s = 0; s < GLMQ_SLOTS; s++) {
@@ -376,12 +393,12 @@ static glmq_status move_codes(glmq_mover *m, part_job *j, glmq_bufs *out, uint64
     const glmq_cut *cut = &j->to->cut;
     if (glmq_cut_equal(&from->cut, cut)) {
         const uint64_t rows = glmq_cut_row(j->to, t->rows, t->cols, row + n) - to_row;
-        return glmq_transcode_tile(enc, in, &j->to->enc, out, tile_of(from, to_row, rows),
+        return glmq_transcode_tile(enc, in, &j->put, out, tile_of(from, to_row, rows),
                                    tile_of(j->to, to_row, rows), m->scratch.data, err);
     }
     for (uint64_t at = 0; at < n; at += cut->stride)
         GLMQ_TRY(glmq_transcode_tile(
-            enc, in, &j->to->enc, out, tile_of(from, row + at + cut->first, cut->count),
+            enc, in, &j->put, out, tile_of(from, row + at + cut->first, cut->count),
             tile_of(j->to, to_row + at / cut->stride * cut->count, cut->count), m->scratch.data,
             err));
     return GLMQ_OK;
@@ -399,7 +416,7 @@ static glmq_status encode(glmq_mover *m, part_job *j, glmq_bufs *out, uint64_t r
         glmq_cut_gather(j->to, t->cols, n, w, m->g.data);
         w = m->g.data;
     }
-    j->to->enc.codec->encode(&j->to->enc, &j->stats, tile_of(j->to, to_row, rows), w, out);
+    j->put.codec->encode(&j->put, &j->stats, tile_of(j->to, to_row, rows), w, out);
     return GLMQ_OK;
 }
 
@@ -446,6 +463,29 @@ static glmq_status check_overflow(const glmq_mover *m, uint64_t row, size_t coun
         row + lost / m->tensor->cols, lost % m->tensor->cols, (double)w[lost], (double)r[lost]);
 }
 
+/* Is every part moved by its bytes or codes, or to floats that hold any value? */
+static int is_near(const glmq_mover *m)
+{
+    int near = 0;
+    for (uint8_t k = 0; k < m->item->parts; k++) {
+        const part_job *j = &m->part[k];
+        if (j->way == WAY_VALUES && glmq_encoding_dtype(&j->to->enc) != GLMQ_DT_F32) return 0;
+        near |= j->near && j->way == WAY_CODES;
+    }
+    return near;
+}
+
+static glmq_status check_near(glmq_mover *m, const float *w, const float *r, size_t count,
+                              glmq_error *err)
+{
+    const size_t far = glmq_find_far(w, r, count);
+    if (far == count) return GLMQ_OK;
+    for (uint8_t k = 0; k < m->item->parts; k++)
+        if (m->part[k].near) m->unfit |= 1u << k;
+    return glmq_fail(err, GLMQ_E_INEXACT, "the same codes are %g in the target, not %g",
+                     (double)r[far], (double)w[far]);
+}
+
 /* What the target holds against what the source held. */
 static glmq_status judge_tile(glmq_mover *m, uint64_t row, uint64_t n, glmq_error *err)
 {
@@ -454,6 +494,7 @@ static glmq_status judge_tile(glmq_mover *m, uint64_t row, uint64_t n, glmq_erro
     if (!m->proof) {
         glmq_hash_add_values(m->result, r, count);
         glmq_gauge_add(&m->gauge, w, r, count);
+        if (is_near(m)) return check_near(m, w, r, count, err);
         if (m->to->probe && !glmq_values_equal(w, r, count)) m->unfit |= 1u << GLMQ_PARTS_MAX;
         return check_overflow(m, row, count, err);
     }
@@ -601,15 +642,28 @@ static void sum_up_ways(glmq_mover *m)
 {
     m->proof = m->only_bytes = 1;
     for (uint8_t k = 0; k < m->item->parts; k++) {
-        m->proof &= m->part[k].way != WAY_VALUES;
+        m->proof &= m->part[k].way != WAY_VALUES && !m->part[k].near;
         m->only_bytes &= m->part[k].way == WAY_BYTES;
     }
+}
+
+/* The scale of the whole tensor, where it takes a look at all that share it. */
+static glmq_status look_ahead(glmq_mover *m, part_job *j, glmq_error *err)
+{
+    j->stats = (glmq_stats){ 0 };
+    j->put = j->to->enc;
+    if (j->way == WAY_BYTES || j->put.scalar) return GLMQ_OK;
+    if (j->way == WAY_CODES)
+        return glmq_share_scalar(m->share, m->plan, m->item->tensor, &j->put, err);
+    if (!(j->put.codec->needs & GLMQ_NEEDS_AMAX)) return GLMQ_OK;
+    return glmq_share_amax(m->share, m->plan, m->item->tensor, &j->put, &j->stats, err);
 }
 
 static glmq_status walk(glmq_mover *m, glmq_error *err)
 {
     const glmq_tensor *t = m->tensor;
     sum_up_ways(m);
+    for (uint8_t k = 0; k < m->item->parts; k++) GLMQ_TRY(look_ahead(m, &m->part[k], err));
     glmq_hash_reset(m->source);
     glmq_hash_reset(m->result);
     m->gauge = (glmq_gauge){ 0 };
@@ -636,14 +690,22 @@ static glmq_status walk_until_fit(glmq_mover *m, glmq_error *err)
             return st;
         }
         snprintf(m->reason, sizeof m->reason, "%.255s", why.msg);
-        for (uint8_t k = 0; k < m->item->parts; k++)
-            if (m->unfit & 1u << k) m->part[k].way = WAY_VALUES;
+        for (uint8_t k = 0; k < m->item->parts; k++) {
+            if (!(m->unfit & 1u << k)) continue;
+            if (!m->part[k].to->enc.codec->encode) {
+                if (err) *err = why;
+                return st;
+            }
+            m->part[k].way = WAY_VALUES;
+            m->part[k].near = 0;
+        }
     }
 }
 
 static glmq_travel settled(const glmq_mover *m, int exact)
 {
     if (m->only_bytes && !is_permuted(m->item)) return GLMQ_SAME_BYTES;
+    if (!exact && is_near(m)) return GLMQ_NEAR;
     if (!exact || m->item->travel == GLMQ_RECODE) return GLMQ_RECODE; /* as the plan has it */
     for (uint8_t k = 0; k < m->item->parts; k++)
         if (m->part[k].way == WAY_VALUES && !glmq_encoding_is_plain(&m->part[k].to->enc))

@@ -35,6 +35,7 @@ typedef struct glmq_want {
     int dropped;         /* MTP dropped, no place in the target, …                  */
     const char *reason;  /* why dropped, or why this encoding                       */
     const char *rule;    /* which rule chose it ("--set experts.*=q8_0", "default") */
+    uint32_t input_scalar; /* bits of the activation scale to store; 0: the source's own  */
 } glmq_want;
 
 typedef enum glmq_file_kind { FILE_SAFETENSORS, FILE_GGUF } glmq_file_kind;

@@ -187,6 +187,8 @@ glmq_status glmq_fetch_open(glmq_fetch *f, const glmq_source *src, const glmq_pa
 glmq_status glmq_fetch_rows(glmq_fetch *f, uint64_t row, uint64_t rows, glmq_bufs *out,
                             glmq_error *err)
 {
+    const glmq_tile tile = { row, rows, f->part->cols, f->part->rows };
+
     memset(out, 0, sizeof *out);
     out->row0 = row;
     if (!in_range(row, rows, f->part->rows) || row % f->layout.row_quantum)
@@ -202,7 +204,7 @@ glmq_status glmq_fetch_rows(glmq_fetch *f, uint64_t row, uint64_t rows, glmq_buf
         }
         out->buf[i] = f->slot[i].data;
     }
-    return GLMQ_OK;
+    return f->enc.codec->check_rows ? f->enc.codec->check_rows(&f->enc, out, tile, err) : GLMQ_OK;
 }
 
 glmq_status glmq_fetch_stored(glmq_fetch *f, uint64_t row, uint64_t rows, float *w, glmq_error *err)

@@ -1,8 +1,11 @@
 /* compressed-tensors checkpoints (llm-compressor and others): integer weights,
  *   pack-quantized    <module>.weight_packed .weight_scale [.weight_zero_point] .weight_shape
  *   int-quantized     <module>.weight (I8)   .weight_scale [.weight_zero_point]
- * and .weight_g_idx with activation order; and FP8:
- *   float-quantized   <module>.weight (E4M3) .weight_scale
+ * and .weight_g_idx with activation order; FP8 and FP4:
+ *   float-quantized, mxfp8-quantized   <module>.weight (E4M3) .weight_scale
+ *   nvfp4-pack-quantized               <module>.weight_packed (U8) .weight_scale (E4M3)
+ *                                      .weight_global_scale [.input_global_scale]
+ *   mxfp4-pack-quantized               <module>.weight_packed (U8) .weight_scale (E8M0 in U8)
  *
  * A module is quantized if and only if these arrays exist.  Bits, groups and zero points
  * follow from their shapes; the configuration settles what shapes leave open, and is
@@ -11,7 +14,9 @@
 #include "base/mem.h"
 #include "base/safe.h"
 #include "codecs/ctpack.h"
+#include "codecs/fp4.h"
 #include "perm.h"
+#include "fp4_module.h"
 #include "fp8_module.h"
 #include "reader.h"
 #include <stdio.h>
@@ -21,7 +26,7 @@ static const glmq_slot_name slots[] = {
     { "weight_packed", GLMQ_SLOT_CODES, 0 },     { "weight_scale", GLMQ_SLOT_SCALES, 0 },
     { "weight_zero_point", GLMQ_SLOT_ZEROS, 0 }, { "weight_shape", GLMQ_SLOT_SHAPE, 0 },
     { "weight_g_idx", GLMQ_SLOT_PERM, 0 },       { "weight_global_scale", GLMQ_SLOT_GLOBAL, 0 },
-    { "input_scale", GLMQ_SLOT_INPUT_SCALE, 0 },
+    { "input_scale", GLMQ_SLOT_INPUT_SCALE, 0 }, { "input_global_scale", GLMQ_SLOT_INPUT_SCALE, 0 },
 };
 
 enum { GROUPS_MAX = 64 };
@@ -43,6 +48,7 @@ typedef struct {
     size_t count;
     int has_blocks; /* of FP8 weights                                 */
     uint64_t block[2];
+    uint64_t fp4_groups; /* group sizes of four-bit floats, as a set of bits              */
     int fake;        /* quantization_status: not compressed yet        */
     uint64_t others; /* modules that differ from the one scheme        */
     char first[160], why[160];
@@ -114,10 +120,32 @@ static glmq_status read_fp8(job *j, const cJSON *group, const cJSON *args, glmq_
     return GLMQ_OK;
 }
 
+/* Four-bit floats: 16 columns to a scale, or 32. */
+static glmq_status read_fp4(job *j, const cJSON *group, const cJSON *args, glmq_error *err)
+{
+    const cJSON *node = cJSON_GetObjectItemCaseSensitive(args, "num_bits");
+    uint64_t bits = 0, size = 0;
+
+    if (!glmq_json_u64(node, &bits) || bits != 4)
+        return glmq_fail(err, GLMQ_E_UNSUPPORTED,
+                         "%s: compressed-tensors floats of %" PRIu64 " bits are not read by this "
+                         "version",
+                         group->string, bits);
+    node = cJSON_GetObjectItemCaseSensitive(args, "group_size");
+    if (!glmq_json_u64(node, &size) || (size != 16 && size != 32))
+        return glmq_fail(err, GLMQ_E_FORMAT, "%s: group_size %" PRIu64 ", expected 16 or 32",
+                         group->string, size);
+    j->fp4_groups |= UINT64_C(1) << size;
+    return GLMQ_OK;
+}
+
 static glmq_status read_scheme(job *j, const cJSON *group, glmq_error *err)
 {
-    static const char *const formats[] = { "pack-quantized",  "int-quantized", "naive-quantized",
-                                           "float-quantized", "dense",         "mixed-precision" };
+    static const char *const formats[] = {
+        "pack-quantized",  "int-quantized",        "naive-quantized",      "float-quantized",
+        "mxfp8-quantized", "nvfp4-pack-quantized", "mxfp4-pack-quantized", "dense",
+        "mixed-precision",
+    };
     const cJSON *args = cJSON_GetObjectItemCaseSensitive(group, "weights");
     const cJSON *sym = cJSON_GetObjectItemCaseSensitive(args, "symmetric");
     const char *type = glmq_json_string(args, "type");
@@ -135,6 +163,7 @@ static glmq_status read_scheme(job *j, const cJSON *group, glmq_error *err)
                          "%s: compressed-tensors format \"%s\" is not read by this version",
                          group->string, format);
     if (type && strcmp(type, "float") == 0 && is_fp8(args)) return read_fp8(j, group, args, err);
+    if (type && strcmp(type, "float") == 0) return read_fp4(j, group, args, err);
     if (type && strcmp(type, "int") != 0)
         return glmq_fail(
             err, GLMQ_E_UNSUPPORTED,
@@ -162,6 +191,10 @@ static glmq_status read_preset(job *j, const cJSON *group, glmq_error *err)
         j->has_blocks = 1;
         j->block[0] = j->block[1] = 128;
     }
+    if (strncmp(group->string, "NVFP4", 5) == 0 || strncmp(group->string, "MXFP4", 5) == 0) {
+        j->fp4_groups |= UINT64_C(1) << (group->string[0] == 'N' ? 16 : 32);
+        return GLMQ_OK;
+    }
     if (strcmp(group->string, "FP8") == 0 || strncmp(group->string, "FP8_", 4) == 0) return GLMQ_OK;
     for (size_t i = 0; i < GLMQ_COUNT(presets); i++) {
         if (strcmp(group->string, presets[i].name) != 0) continue;
@@ -181,9 +214,6 @@ static glmq_status refuse_others(const cJSON *q, glmq_error *err)
         "marlin-24",
         "sparse-bitmask",
         "sparse-24-bitmask",
-        "nvfp4-pack-quantized",
-        "mxfp4-pack-quantized",
-        "mxfp8-quantized",
         "mxfp6-pack-quantized",
     };
     const char *format = glmq_json_string(q, "format");
@@ -399,23 +429,17 @@ static glmq_status compare(job *j, const glmq_module *m, glmq_encoding *e, uint6
 
 /* ---- modules ---- */
 
-/* Integer codes, or the name of the format that a module is of. */
-static glmq_status refuse_floats(const glmq_module *m, glmq_error *err)
+/* Four-bit floats, which the config must know of. */
+static glmq_status add_fp4(job *j, const glmq_module *m, glmq_error *err)
 {
     const glmq_array *codes = m->slot[GLMQ_SLOT_CODES], *scales = m->slot[GLMQ_SLOT_SCALES];
-    const char *format = NULL;
+    const unsigned group = scales && scales->dtype == GLMQ_DT_F8_E4M3 ? 16 : 32;
 
-    if (codes && codes->dtype == GLMQ_DT_U8)
-        format =
-            scales && scales->dtype == GLMQ_DT_U8 ? "mxfp4-pack-quantized" : "nvfp4-pack-quantized";
-    else if (m->slot[GLMQ_SLOT_GLOBAL])
-        format = "nvfp4-pack-quantized";
-    else if (m->plain && (m->plain->dtype == GLMQ_DT_F8_E4M3 || m->plain->dtype == GLMQ_DT_F8_E5M2))
-        format = scales && scales->dtype == GLMQ_DT_U8 ? "mxfp8-quantized" : NULL;
-    if (!format) return GLMQ_OK;
-    return glmq_fail(err, GLMQ_E_UNSUPPORTED,
-                     "%.*s: compressed-tensors format \"%s\" is not read by this version",
-                     (int)m->name_len, m->name, format);
+    if (scales && j->fp4_groups && !(j->fp4_groups >> group & 1))
+        return glmq_fail(err, GLMQ_E_FORMAT,
+                         "%s: four-bit floats in groups of %u, the config has none", codes->name,
+                         group);
+    return glmq_hf_add_fp4(j->g, j->cat, m, codes, FP4_CT, err);
 }
 
 /* A weight still in floats: its quantization parameters say nothing about what is stored. */
@@ -465,7 +489,7 @@ static int is_activation(const char *name)
 {
     static const char *const leaves[] = { ".output_scale",      ".input_zero_point",
                                           ".output_zero_point", ".k_zero_point",
-                                          ".v_zero_point",      ".input_global_scale" };
+                                          ".v_zero_point" };
     const size_t len = strlen(name);
 
     for (size_t i = 0; i < GLMQ_COUNT(leaves); i++) {
@@ -492,7 +516,8 @@ static glmq_status add_module(void *user, const glmq_module *m, glmq_error *err)
     int i = 0;
 
     if (!m->quantized) return add_plain(j, m->plain, err);
-    GLMQ_TRY(refuse_floats(m, err));
+    if (codes && (codes->dtype == GLMQ_DT_U8 || m->slot[GLMQ_SLOT_GLOBAL]))
+        return add_fp4(j, m, err);
     if (codes) return add_integers(j, m, codes, err);
     if (m->plain && (m->plain->dtype == GLMQ_DT_F8_E4M3 || m->plain->dtype == GLMQ_DT_F8_E5M2))
         return glmq_hf_add_fp8(j->g, j->cat, m, j->has_blocks ? j->block : NULL, err);
@@ -541,7 +566,7 @@ static glmq_status ct_open(glmq_graph *g, const glmq_catalog *cat, glmq_error *e
 
 const glmq_reader glmq_reader_ct = {
     .name = "compressed-tensors",
-    .about = "compressed-tensors safetensors, integer and FP8 weights",
+    .about = "compressed-tensors safetensors: integers, FP8, NVFP4, MXFP4",
     .probe = ct_probe,
     .open = ct_open,
 };

@@ -2,12 +2,13 @@
  *
  * What is stored decides; but serving engines go by the list, so an entry that matches no
  * module, and a plain matrix that no entry covers, are worth a warning.  An entry is a module
- * path, the path of a parent, a class name, or "re:PATTERN" (matched from the start, not to
- * the end). */
+ * path, the path of a parent, a class name, "re:PATTERN" (matched from the start, not to
+ * the end), or a glob (ModelOpt's). */
 #include "base/error.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/strmap.h"
+#include "base/text.h"
 #include "check.h"
 #include "models/graph.h"
 #include "models/roles.h"
@@ -179,6 +180,17 @@ static int match_pattern(lists *l, const char *pattern)
     return found;
 }
 
+static int match_glob(lists *l, const char *entry)
+{
+    int found = 0;
+    for (size_t i = 0; i < l->count; i++) {
+        if (!glmq_glob(entry, l->modules[i].name)) continue;
+        l->modules[i].covered = 1;
+        found = 1;
+    }
+    return found;
+}
+
 static int is_class_name(const char *entry)
 {
     return entry[0] >= 'A' && entry[0] <= 'Z';
@@ -191,6 +203,8 @@ static glmq_status look_at_entry(lists *l, const char *key, const char *entry, g
     if (is_class_name(entry) || !*entry) return GLMQ_OK;
     if (strncmp(entry, "re:", 3) == 0)
         found = match_pattern(l, entry + 3);
+    else if (strchr(entry, '*'))
+        found = match_glob(l, entry);
     else
         found = match_path(l, entry) || (strcmp(key, "ignore") != 0 && match_inside(l, entry));
     if (found) return GLMQ_OK;
@@ -239,12 +253,13 @@ static glmq_status look_at_lists(lists *l, const cJSON *quant, glmq_error *err)
 glmq_status glmq_check_lists(glmq_check *c, const glmq_graph *g, glmq_error *err)
 {
     const glmq_catalog *cat = g->catalog;
+    const cJSON *inner = cJSON_GetObjectItemCaseSensitive(cat->quant, "quantization");
     lists l = { .check = c, .graph = g, .file = cat->quant_file };
     glmq_status st;
 
     if (!cat->quant) return GLMQ_OK;
     st = collect(&l, err);
-    if (!st) st = look_at_lists(&l, cat->quant, err);
+    if (!st) st = look_at_lists(&l, cJSON_IsObject(inner) ? inner : cat->quant, err);
     glmq_free(l.modules);
     glmq_strmap_free(&l.paths);
     return st;

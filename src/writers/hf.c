@@ -4,6 +4,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/safe.h"
+#include "codecs/fp4.h"
 #include "codecs/fp8.h"
 #include "models/roles.h"
 #include "readers/catalog.h"
@@ -52,6 +53,23 @@ static const struct slots {
         [GLMQ_SLOT_SCALES] = "weight_scale_inv",
         [GLMQ_SLOT_INPUT_SCALE] = "input_scale" },
       1u << FP8_SCALE_INV },
+    { "fp4",
+      { [GLMQ_SLOT_CODES] = "weight",
+        [GLMQ_SLOT_SCALES] = "weight_scale",
+        [GLMQ_SLOT_GLOBAL] = "weight_scale_2",
+        [GLMQ_SLOT_INPUT_SCALE] = "input_scale" },
+      1u << FP4_MODELOPT },
+    { "fp4",
+      { [GLMQ_SLOT_CODES] = "weight_packed",
+        [GLMQ_SLOT_SCALES] = "weight_scale",
+        [GLMQ_SLOT_GLOBAL] = "weight_global_scale",
+        [GLMQ_SLOT_INPUT_SCALE] = "input_global_scale" },
+      1u << FP4_CT },
+    { "fp4",
+      { [GLMQ_SLOT_CODES] = "weight",
+        [GLMQ_SLOT_SCALES] = "weight_scale_inv",
+        [GLMQ_SLOT_INPUT_SCALE] = "input_scale" },
+      1u << FP4_INV },
 };
 
 /* ---- tensors ---- */
