@@ -164,7 +164,7 @@ static fp4_map fp4_map_of(const glmq_encoding *e, const glmq_bufs *b, glmq_tile 
         .group = e->group,
         .groups = (uint32_t)groups,
         .global = fp4_global_of(e),
-        .plus_zero = e->variant == FP4_MODELOPT,
+        .plus_zero = e->variant == FP4_MODELOPT && e->group == NV_GROUP, /* its MXFP4 has a -0 */
         .powers = e->group == MX_GROUP,
         .global_at = b ? b->buf[GLMQ_SLOT_GLOBAL] : nowhere,
         .scales = { .row = groups, .block = 1, .per = 1 },

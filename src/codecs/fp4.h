@@ -10,7 +10,7 @@
 
 /* glmq_encoding.variant of the codec fp4: whose arrays they are. */
 enum {
-    FP4_MODELOPT, /* weight, weight_scale, weight_scale_2: multiplies, code 8 is +0         */
+    FP4_MODELOPT, /* weight, weight_scale, weight_scale_2: multiplies, code 8 is +0 in NVFP4 */
     FP4_CT,       /* weight_packed, weight_scale, weight_global_scale: divides, code 8 is -0 */
     FP4_INV,      /* weight (I8), weight_scale_inv: DeepSeek's                               */
     FP4_BLOCKS    /* …_blocks, …_scales of all experts: gpt-oss                             */
