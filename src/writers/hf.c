@@ -136,8 +136,34 @@ static glmq_status plan_slot(glmq_plan *p, const glmq_tensor *x, const char *suf
     return glmq_plan_add_array(p, &a, &span->array, err);
 }
 
+/* A slot that is copied keeps the dimensions it has: tools differ in [N] and [N, 1], and in
+ * whether one number is a list. */
+static void keep_dims(const glmq_plan *p, const glmq_part *from, const glmq_encoding *to, int slot,
+                      glmq_slot_layout *s)
+{
+    const glmq_catalog *cat = p->graph->catalog;
+    const glmq_span *span = &from->span[slot];
+    const glmq_array *a = span->bytes && span->array < cat->count ? &cat->arrays[span->array] : NULL;
+    if (!a || cat->container != CONTAINER_SAFETENSORS || !glmq_encoding_equal(&from->enc, to) ||
+        a->bytes != s->bytes || a->dtype != s->dtype || a->rank > GLMQ_COUNT(s->dims))
+        return;
+    s->rank = a->rank;
+    for (int d = 0; d < a->rank; d++) s->dims[d] = a->dims[d];
+}
+
+/* The activation scale of NVFP4 is one F32 number, as its global scale is. */
+static glmq_status plan_number(glmq_plan *p, const glmq_tensor *x, const struct slots *names,
+                               glmq_part *part, glmq_error *err)
+{
+    const glmq_slot_layout s = { GLMQ_DT_F32, .rank = part->enc.variant == FP4_CT, .dims = { 1 },
+                                 .bytes = sizeof(float) };
+    return plan_slot(p, x, names->suffix[GLMQ_SLOT_INPUT_SCALE], &s,
+                     &part->span[GLMQ_SLOT_INPUT_SCALE], err);
+}
+
 /* An activation scale is no weight, so no layout has it: it goes along as it is stored.  Only
- * with the target `same`, which keeps the config that says what it is for. */
+ * with the target `same`, which keeps the config that says what it is for; and to NVFP4 where
+ * all tensors have one. */
 static glmq_status plan_input_scale(glmq_plan *p, const glmq_tensor *x, const struct slots *names,
                                     glmq_part *part, glmq_error *err)
 {
@@ -145,6 +171,8 @@ static glmq_status plan_input_scale(glmq_plan *p, const glmq_tensor *x, const st
     const glmq_span *from = &x->part[0].span[GLMQ_SLOT_INPUT_SCALE];
     const char *suffix = names->suffix[GLMQ_SLOT_INPUT_SCALE];
     glmq_slot_layout s = { 0 };
+    if (p->input_scales && p->want[x - p->graph->tensors].input_scalar)
+        return plan_number(p, x, names, part, err);
     if (p->target.enc.codec || !suffix || !from->bytes || from->array >= cat->count) return GLMQ_OK;
     const glmq_array *a = &cat->arrays[from->array];
     if (a->rank > GLMQ_COUNT(s.dims)) return GLMQ_OK;              /* listed as dropped */
@@ -170,7 +198,9 @@ static glmq_status plan_codes(glmq_plan *p, uint32_t i, const glmq_layout *l, gl
         if (!names->suffix[s])
             return glmq_fail(err, GLMQ_E_UNSUPPORTED, "%s: %s has no name for slot %d", x->name,
                              names->codec, s);
-        GLMQ_TRY(plan_slot(p, x, names->suffix[s], &l->slot[s], &part->span[s], err));
+        glmq_slot_layout slot = l->slot[s];
+        keep_dims(p, &x->part[0], &part->enc, s, &slot);
+        GLMQ_TRY(plan_slot(p, x, names->suffix[s], &slot, &part->span[s], err));
     }
     return plan_input_scale(p, x, names, part, err);
 }
