@@ -6,6 +6,7 @@
  * maker kept plain stays plain.  Vectors, norms and the router are F32 as everywhere. */
 #include "base/error.h"
 #include "base/mem.h"
+#include "codecs/fp4.h"
 #include "models/roles.h"
 #include "writers/gguf_out.h"
 #include "writers/int_target.h"
@@ -97,7 +98,7 @@ static glmq_status set_type(glmq_target *t, const char *word, glmq_error *err)
         if (f->id != FILE_TYPE_AUTO && !has_encoder(f->dtype))
             return glmq_fail(err, GLMQ_E_UNSUPPORTED,
                              "gguf: there is no encoder for %s; there are auto, F32, F16, BF16, "
-                             "Q8_0, Q5_1, Q5_0, Q4_1, Q4_0",
+                             "Q8_0, Q5_1, Q5_0, Q4_1, Q4_0, MXFP4, NVFP4",
                              f->word);
         t->file_type = f->id;
         t->enc = f->dtype ? glmq_encoding_of_dtype(f->dtype) : (glmq_encoding){ 0 };
@@ -177,11 +178,22 @@ static int has_output(const glmq_graph *g)
     return 0;
 }
 
+/* Files of four-bit floats: llama.cpp's rule for MXFP4 is that what it multiplies by experts or
+ * heads is in that type, and everything else in Q8_0; tables are so under NVFP4, too. */
+static glmq_dtype real_base(const glmq_tensor *x, glmq_dtype base)
+{
+    const glmq_role_class class = glmq_role_class_of(x->role);
+    if (base == GLMQ_DT_MXFP4 && class != ROLE_EXPERT && x->role != GLMQ_ROLE_ATTN_KV_B)
+        return GLMQ_DT_Q8_0;
+    return base == GLMQ_DT_NVFP4 && class == ROLE_TABLE ? GLMQ_DT_Q8_0 : base;
+}
+
 /* The type of a plain tensor under a named file type. */
 static glmq_dtype by_rule(const glmq_graph *g, const glmq_tensor *x, glmq_dtype base,
                           const char **reason)
 {
     glmq_role role = x->role;
+    base = real_base(x, base);
     if (role == GLMQ_ROLE_EMBED && !has_output(g)) role = GLMQ_ROLE_LM_HEAD; /* tied */
     for (size_t i = 0; i < GLMQ_COUNT(rules); i++) {
         const struct type_rule *r = &rules[i];
@@ -195,10 +207,41 @@ static glmq_dtype by_rule(const glmq_graph *g, const glmq_tensor *x, glmq_dtype 
 
 /* ---- a quantized source ---- */
 
+/* Beside which tensors llama.cpp looks for the scale of an NVFP4 tensor. */
+static int may_have_scale(glmq_role role)
+{
+    static const glmq_role roles[] = {
+        GLMQ_ROLE_ATTN_Q,       GLMQ_ROLE_ATTN_K,      GLMQ_ROLE_ATTN_V,   GLMQ_ROLE_ATTN_O,
+        GLMQ_ROLE_MLP_GATE,     GLMQ_ROLE_MLP_UP,      GLMQ_ROLE_MLP_DOWN, GLMQ_ROLE_EXPERTS_GATE,
+        GLMQ_ROLE_EXPERTS_UP,   GLMQ_ROLE_EXPERTS_DOWN, GLMQ_ROLE_SHARED_GATE,
+        GLMQ_ROLE_SHARED_UP,    GLMQ_ROLE_SHARED_DOWN, GLMQ_ROLE_LM_HEAD,
+        GLMQ_ROLE_MTP_EH_PROJ,  GLMQ_ROLE_MTP_HEAD,
+    };
+    for (size_t i = 0; i < GLMQ_COUNT(roles); i++)
+        if (roles[i] == role) return 1;
+    return 0;
+}
+
+/* The type that holds four-bit floats and their scales. */
+static glmq_dtype holding_fp4(const glmq_encoding *e, glmq_role role, uint64_t cols,
+                              const char **reason)
+{
+    if (fp4_global_of(e) == FP4_NO_GLOBAL) return GLMQ_DT_MXFP4;
+    if (cols % glmq_dtype_info_of(GLMQ_DT_NVFP4)->block) {
+        *reason = "the columns do not fill blocks of 64, rounded to BF16";
+        return GLMQ_DT_BF16;
+    }
+    if (may_have_scale(role)) return GLMQ_DT_NVFP4;
+    *reason = "llama.cpp has no scale beside this tensor, as NVFP4 needs it: rounded to BF16";
+    return GLMQ_DT_BF16;
+}
+
 /* The type that holds these integers, scales and zeros, where there is one. */
-static glmq_dtype holding(const glmq_encoding *e, uint64_t cols, const char **reason)
+static glmq_dtype holding(const glmq_encoding *e, glmq_role role, uint64_t cols,
+                          const char **reason)
 {
     const uint64_t group = e->group ? e->group : cols;
+    if (fp4_global_of(e) != FP4_NOT) return holding_fp4(e, role, cols, reason);
     if (e->act_order == GLMQ_ACT_ORDER) {
         *reason = "act-order: the groups are no runs of columns";
         return GLMQ_DT_Q8_0;
@@ -235,7 +278,7 @@ static glmq_dtype as_source(const glmq_graph *g, const glmq_tensor *x, glmq_gguf
         return GLMQ_DT_F32;
     }
     dtype = glmq_encoding_dtype(&from->enc);
-    return dtype ? dtype : holding(&from->enc, cols, reason);
+    return dtype ? dtype : holding(&from->enc, x->role, cols, reason);
 }
 
 /* ---- the choice ---- */
@@ -258,6 +301,10 @@ glmq_status glmq_gguf_choose_half(const glmq_target *t, const glmq_graph *g, con
     glmq_dtype dtype = GLMQ_DT_NONE;
     char text[128];
     if (want->kind == WANT_ENC) dtype = glmq_encoding_dtype(&want->enc);
+    if (want->kind == WANT_ENC && want->enc.codec == &glmq_codec_fp4) { /* "nvfp4", "mxfp4" */
+        dtype = fp4_global_of(&want->enc) == FP4_NO_GLOBAL ? GLMQ_DT_MXFP4 : GLMQ_DT_NVFP4;
+        want->enc = glmq_encoding_of_dtype(dtype);
+    }
     if (want->kind == WANT_ENC && (!want->enc.codec || glmq_dtype_info_of(dtype)->ggml_id < 0)) {
         glmq_encoding_print(&want->enc, text, sizeof text);
         return glmq_fail(err, GLMQ_E_UNSUPPORTED, "a GGUF cannot store %s", text);
