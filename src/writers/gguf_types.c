@@ -207,41 +207,54 @@ static glmq_dtype by_rule(const glmq_graph *g, const glmq_tensor *x, glmq_dtype 
 
 /* ---- a quantized source ---- */
 
-/* Beside which tensors llama.cpp looks for the scale of an NVFP4 tensor. */
-static int may_have_scale(glmq_role role)
+/* Roles, as bits, whose NVFP4 scale llama.cpp multiplies in.  It looks for the scale beside more
+ * of them and then forgets it, which gives a file that loads and computes nonsense; and of an
+ * MTP layer it refuses any. */
+#define BIT(role) (UINT64_C(1) << GLMQ_ROLE_##role)
+_Static_assert(GLMQ_ROLE_COUNT <= 64, "roles fit a word");
+static const struct scaled {
+    const char *arch;
+    uint64_t roles;
+} scaled[] = {
+    { "glm-dsa", BIT(ATTN_O) | BIT(MLP_GATE) | BIT(MLP_UP) | BIT(MLP_DOWN) | BIT(EXPERTS_GATE) |
+                     BIT(EXPERTS_UP) | BIT(EXPERTS_DOWN) | BIT(SHARED_GATE) | BIT(SHARED_UP) |
+                     BIT(SHARED_DOWN) },
+    { "glm4moe", BIT(ATTN_Q) | BIT(ATTN_K) | BIT(ATTN_V) | BIT(ATTN_O) },
+    { "deepseek2", BIT(ATTN_O) },
+};
+
+static int is_scaled(const glmq_graph *g, const glmq_tensor *x)
 {
-    static const glmq_role roles[] = {
-        GLMQ_ROLE_ATTN_Q,       GLMQ_ROLE_ATTN_K,      GLMQ_ROLE_ATTN_V,   GLMQ_ROLE_ATTN_O,
-        GLMQ_ROLE_MLP_GATE,     GLMQ_ROLE_MLP_UP,      GLMQ_ROLE_MLP_DOWN, GLMQ_ROLE_EXPERTS_GATE,
-        GLMQ_ROLE_EXPERTS_UP,   GLMQ_ROLE_EXPERTS_DOWN, GLMQ_ROLE_SHARED_GATE,
-        GLMQ_ROLE_SHARED_UP,    GLMQ_ROLE_SHARED_DOWN, GLMQ_ROLE_LM_HEAD,
-        GLMQ_ROLE_MTP_EH_PROJ,  GLMQ_ROLE_MTP_HEAD,
-    };
-    for (size_t i = 0; i < GLMQ_COUNT(roles); i++)
-        if (roles[i] == role) return 1;
+    for (size_t i = 0; i < GLMQ_COUNT(scaled); i++)
+        if (strcmp(scaled[i].arch, g->hp->arch->gguf) == 0)
+            return !x->mtp && (scaled[i].roles >> x->role & 1);
     return 0;
 }
 
-/* The type that holds four-bit floats and their scales. */
-static glmq_dtype holding_fp4(const glmq_encoding *e, glmq_role role, uint64_t cols,
-                              const char **reason)
+/* The type that holds four-bit floats and their scales; where llama.cpp would lose the scale,
+ * one that holds the numbers. */
+static glmq_dtype holding_fp4(const glmq_graph *g, const glmq_tensor *x, const glmq_encoding *e,
+                              uint64_t cols, const char **reason)
 {
+    const glmq_role role = x->role;
+    const int attention = role < GLMQ_ROLE_MLP_GATE;
     if (fp4_global_of(e) == FP4_NO_GLOBAL) return GLMQ_DT_MXFP4;
     if (cols % glmq_dtype_info_of(GLMQ_DT_NVFP4)->block) {
-        *reason = "the columns do not fill blocks of 64, rounded to BF16";
+        *reason = "the columns do not fill blocks of 64";
         return GLMQ_DT_BF16;
     }
-    if (may_have_scale(role)) return GLMQ_DT_NVFP4;
-    *reason = "llama.cpp has no scale beside this tensor, as NVFP4 needs it: rounded to BF16";
-    return GLMQ_DT_BF16;
+    if (is_scaled(g, x)) return GLMQ_DT_NVFP4;
+    *reason = "llama.cpp does not multiply by the scale that NVFP4 has beside this tensor "
+              "(gguf:NVFP4 keeps it all the same)";
+    return attention ? GLMQ_DT_BF16 : GLMQ_DT_Q8_0;
 }
 
 /* The type that holds these integers, scales and zeros, where there is one. */
-static glmq_dtype holding(const glmq_encoding *e, glmq_role role, uint64_t cols,
-                          const char **reason)
+static glmq_dtype holding(const glmq_graph *g, const glmq_tensor *x, const glmq_encoding *e,
+                          uint64_t cols, const char **reason)
 {
     const uint64_t group = e->group ? e->group : cols;
-    if (fp4_global_of(e) != FP4_NOT) return holding_fp4(e, role, cols, reason);
+    if (fp4_global_of(e) != FP4_NOT) return holding_fp4(g, x, e, cols, reason);
     if (e->act_order == GLMQ_ACT_ORDER) {
         *reason = "act-order: the groups are no runs of columns";
         return GLMQ_DT_Q8_0;
@@ -278,10 +291,23 @@ static glmq_dtype as_source(const glmq_graph *g, const glmq_tensor *x, glmq_gguf
         return GLMQ_DT_F32;
     }
     dtype = glmq_encoding_dtype(&from->enc);
-    return dtype ? dtype : holding(&from->enc, x->role, cols, reason);
+    return dtype ? dtype : holding(g, x, &from->enc, cols, reason);
 }
 
 /* ---- the choice ---- */
+
+static int is_nvfp4(const glmq_tensor *x)
+{
+    const fp4_global kind = fp4_global_of(&x->part[x->parts - 1].enc);
+    return kind == FP4_MULTIPLIES || kind == FP4_DIVIDES;
+}
+
+/* What is to be said of NVFP4 codes that keep their type whatever llama.cpp makes of them. */
+static const char *lost_scale(const glmq_graph *g, const glmq_tensor *x)
+{
+    if (is_scaled(g, x)) return NULL;
+    return "with a scale beside it, as glmq reads it: llama.cpp refuses the file, or loses the scale";
+}
 
 static glmq_dtype by_default(const glmq_target *t, const glmq_graph *g, const glmq_tensor *x,
                              glmq_gguf_half half, uint64_t cols, const char **reason)
@@ -291,6 +317,9 @@ static glmq_dtype by_default(const glmq_target *t, const glmq_graph *g, const gl
     if (!base) return as_source(g, x, half, cols, reason);
     if (!g->quantized || base_class(base) == BASE_FLOAT) return by_rule(g, x, base, reason);
     if (!glmq_tensor_quantized(x)) return as_source(g, x, half, cols, reason);
+    if (base == GLMQ_DT_NVFP4 && half == GGUF_K_B && is_nvfp4(x))
+        return as_source(g, x, half, cols, reason);
+    if (base == GLMQ_DT_NVFP4 && is_nvfp4(x)) *reason = lost_scale(g, x);
     return base;
 }
 
