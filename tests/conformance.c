@@ -315,8 +315,7 @@ static void is_view(const conformance *c, tensor *t, const float *w)
             const uint64_t g = r * k.groups + (k.perm ? (uint64_t)k.perm[col] : col / k.group);
             const float x = value_of(&k, i, g);
             const int same = k.kind == GLMQ_CODES_LUT ? x == v[i] : !memcmp(&x, &v[i], sizeof x);
-            if (!same)
-                fail_msg("%g is decoded as %g", (double)x, (double)v[i]);
+            if (!same) fail_msg("%g is decoded as %g", (double)x, (double)v[i]);
             assert_true(k.q[i] < 1 << k.bits);
             if (k.no_zero) assert_int_equal(k.zero[g], 1 << (k.bits - 1));
         }

@@ -70,7 +70,9 @@ typedef struct glmq_stats {
     int bf16; /* the weights are BF16 as they are stored: some tools then calculate in BF16 */
 } glmq_stats;
 
-enum { GLMQ_NEEDS_AMAX = 1 }; /* glmq_codec.needs: encode() does not go without stats,
+enum {
+    GLMQ_NEEDS_AMAX = 1
+}; /* glmq_codec.needs: encode() does not go without stats,
                                * unless the encoding has a scalar */
 
 struct glmq_codec {

@@ -87,8 +87,8 @@ static glmq_status check_params(const glmq_encoding *e, uint64_t rows, uint64_t 
                                 glmq_error *err)
 {
     const int nv = e->group == NV_GROUP && e->scale_dtype == GLMQ_DT_F8_E4M3;
-    const int mx = e->group == MX_GROUP &&
-                   (e->scale_dtype == GLMQ_DT_U8 || e->scale_dtype == GLMQ_DT_F8_E8M0);
+    const int mx =
+        e->group == MX_GROUP && (e->scale_dtype == GLMQ_DT_U8 || e->scale_dtype == GLMQ_DT_F8_E8M0);
 
     if (!nv && !mx)
         return glmq_fail(err, GLMQ_E_FORMAT, "fp4: groups of %u with scales of type %s", e->group,
@@ -97,8 +97,7 @@ static glmq_status check_params(const glmq_encoding *e, uint64_t rows, uint64_t 
         return glmq_fail(err, GLMQ_E_FORMAT,
                          "fp4: %" PRIu64 " rows of %" PRIu64 " columns, not a multiple of %u", rows,
                          cols, e->group);
-    if (cols > INT32_MAX)
-        return glmq_fail(err, GLMQ_E_LIMIT, "fp4: %" PRIu64 " columns", cols);
+    if (cols > INT32_MAX) return glmq_fail(err, GLMQ_E_LIMIT, "fp4: %" PRIu64 " columns", cols);
     return GLMQ_OK;
 }
 

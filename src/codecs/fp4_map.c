@@ -9,7 +9,10 @@
 #define LOW(Z, h)                                                                                  \
     { 0.0f, h }, { 0.5f, h }, { 1.0f, h }, { 1.5f, h }, { 2.0f, h }, { 3.0f, h }, { 4.0f, h },     \
         { 6.0f, h }, { Z, h }, { -0.5f, h }, { -1.0f, h }, { -1.5f, h }, { -2.0f, h },             \
-        { -3.0f, h }, { -4.0f, h }, { -6.0f, h }
+        { -3.0f, h }, { -4.0f, h },                                                                \
+    {                                                                                              \
+        -6.0f, h                                                                                   \
+    }
 #define PAIRS(Z)                                                                                   \
     {                                                                                              \
         LOW(Z, 0.0f), LOW(Z, 0.5f), LOW(Z, 1.0f), LOW(Z, 1.5f), LOW(Z, 2.0f), LOW(Z, 3.0f),        \
@@ -189,7 +192,8 @@ static int store_scale(const move *m, float scale, uint8_t *byte)
 static int fit_group(const move *m, uint64_t r, uint32_t g, fp4_group *out)
 {
     const glmq_codes *c = m->from;
-    const uint32_t wide = m->to->group > c->group, first = wide ? g * 2 : g * m->to->group / c->group;
+    const uint32_t wide = m->to->group > c->group,
+                   first = wide ? g * 2 : g * m->to->group / c->group;
 
     *out = (fp4_group){ .runs = wide ? 2 : 1, .q = c->q + (r * m->to->groups + g) * m->to->group };
     out->each = m->to->group / out->runs;

@@ -17,11 +17,11 @@ typedef struct fp4_map {
     const char *name;
     uint32_t group, groups; /* columns per scale, scales per row                        */
     fp4_global global;
-    int halves;          /* the second half of a group in the high nibbles; or the next column */
-    int plus_zero;       /* code 8 is +0                                              */
-    int ue4m3;           /* E4M3 without sign; the code of NaN is 0 (GGUF)            */
-    int powers;          /* scales are E8M0                                           */
-    uint8_t *global_at;  /* NULL: not stored, 1                                       */
+    int halves;             /* the second half of a group in the high nibbles; or the next column */
+    int plus_zero;          /* code 8 is +0                                              */
+    int ue4m3;              /* E4M3 without sign; the code of NaN is 0 (GGUF)            */
+    int powers;             /* scales are E8M0                                           */
+    uint8_t *global_at;     /* NULL: not stored, 1                                       */
     fp4_lane scales, codes; /* of the tile's first row                                */
 } fp4_map;
 

@@ -87,9 +87,8 @@ static glmq_status nvfp4_layout(const glmq_encoding *e, uint64_t rows, uint64_t 
 {
     (void)e;
     GLMQ_TRY(gguf_blocks_layout(GLMQ_DT_NVFP4, rows, cols, out, err));
-    out->slot[GLMQ_SLOT_GLOBAL] = (glmq_slot_layout){
-        GLMQ_DT_F32, .rank = 1, .optional = 1, .dims = { 1 }, .bytes = 4
-    };
+    out->slot[GLMQ_SLOT_GLOBAL] =
+        (glmq_slot_layout){ GLMQ_DT_F32, .rank = 1, .optional = 1, .dims = { 1 }, .bytes = 4 };
     return GLMQ_OK;
 }
 

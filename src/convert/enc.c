@@ -195,8 +195,7 @@ static glmq_status parse_int_format(const int_format *f, const char *text, glmq_
     };
     if (!enc->codec)
         return glmq_fail(err, GLMQ_E_UNSUPPORTED, "%s: this build has no such codec", f->word);
-    if (f->mask == FLOATS)
-        *enc = *f->word == 'n' ? fp4_nvfp4(f->variant) : fp4_mxfp4(f->variant);
+    if (f->mask == FLOATS) *enc = *f->word == 'n' ? fp4_nvfp4(f->variant) : fp4_mxfp4(f->variant);
     while (*text) {
         char word[64];
         const size_t n = strcspn(text, ",");

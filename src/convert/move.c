@@ -5,8 +5,9 @@
  * are three ways:
  *
  *   WAY_BYTES   stored bytes are copied; the values are decoded only for the digest
- *   WAY_CODES   integers, scales and zeros are moved; then the target is decoded and compared
- *               with the source, value by value: that is the proof
+ *   WAY_CODES   integers, scales and zeros are moved; then the target is read again and compared
+ *               with the source, code by code, or value by value where the views of their
+ *               codes differ: that is the proof
  *   WAY_VALUES  F32 and the target's encoder; the target is decoded for digest and error
  *
  * Codes may be moved to where one number of the whole matrix is stored as its reciprocal (NVFP4):
@@ -21,14 +22,13 @@
 #include "codecs/transcode.h"
 #include "convert/cuts.h"
 #include "convert/gauge.h"
+#include "convert/move_sizes.h"
 #include "convert/permuted.h"
 #include "convert/share.h"
 #include "models/fetch.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-
-enum { TILE_BYTES = 256 * 1024, CHUNK_BYTES = 1024 * 1024 };
 
 typedef enum way { WAY_BYTES, WAY_CODES, WAY_VALUES } way;
 
@@ -47,6 +47,7 @@ typedef struct part_job {
     way way;
     uint8_t from; /* the source part that bytes and codes come from      */
     int whole;    /* stores the tensor's rows as they are                */
+    int returned; /* the tile's codes came back out of the target as they were     */
     glmq_stats stats;
     buffer out[GLMQ_SLOTS];
     glmq_hash *hash[GLMQ_SLOTS];
@@ -145,80 +146,6 @@ void glmq_mover_free(glmq_mover *m)
     glmq_free(m);
 }
 
-/* ---- sizes ---- */
-
-static int is_permuted(const glmq_item *it)
-{
-    return it->row_perm || it->col_perm;
-}
-
-static int is_direct(const glmq_tensor *t)
-{
-    return t->parts == 1 && glmq_cut_is_whole(&t->part[0], t->rows);
-}
-
-static uint64_t tile_rows_of(const glmq_tensor *t, uint64_t step)
-{
-    const uint64_t row_bytes = t->cols * sizeof(float);
-    const uint64_t fit = row_bytes ? TILE_BYTES / row_bytes : 1;
-    const uint64_t rows = fit < step ? step : fit / step * step;
-    return rows < t->rows ? rows : t->rows;
-}
-
-/* As many tiles as fit a chunk, on whichever side is larger. */
-static uint64_t chunk_rows_of(const glmq_tensor *t, const glmq_item *it, uint64_t tile_rows)
-{
-    const uint64_t in = glmq_tensor_bytes(t), bytes = in > it->bytes ? in : it->bytes;
-    const uint64_t per_row = t->rows ? bytes / t->rows + 1 : 1;
-    const uint64_t fit = CHUNK_BYTES / per_row;
-    const uint64_t rows = fit < tile_rows ? tile_rows : fit / tile_rows * tile_rows;
-    if (is_permuted(it)) return t->rows;
-    return rows < t->rows ? rows : t->rows;
-}
-
-/* Bytes a target slot's buffer takes: the whole slot, or the stripes of a chunk. */
-static uint64_t slot_buffer(const glmq_slot_layout *l, uint64_t rows)
-{
-    uint64_t off, bytes;
-    if (l->dtype == GLMQ_DT_NONE || !l->stripe_rows) return l->bytes;
-    glmq_slot_range(l, 0, rows, &off, &bytes);
-    return bytes < l->bytes ? bytes : l->bytes;
-}
-
-static uint64_t part_rows(const glmq_tensor *t, const glmq_part *p, uint64_t rows)
-{
-    const uint64_t n = glmq_cut_row(p, t->rows, t->cols, rows);
-    return n < p->rows ? n : p->rows;
-}
-
-uint64_t glmq_move_peak(const glmq_plan *p, const glmq_item *it)
-{
-    const glmq_tensor *t = &p->graph->tensors[it->tensor];
-    const uint64_t tile = tile_rows_of(t, glmq_cut_step(t, it->part, it->parts));
-    const uint64_t chunk = chunk_rows_of(t, it, tile);
-    uint64_t peak = 3 * tile * t->cols * sizeof(float);
-    if (is_permuted(it)) peak += glmq_permuted_bytes(&p->original->tensors[it->tensor].part[0]);
-    for (uint8_t i = 0; i < t->parts; i++) {
-        peak += glmq_fetch_peak(&t->part[i], part_rows(t, &t->part[i], chunk));
-        if (!is_direct(t)) peak += glmq_fetch_peak(&t->part[i], part_rows(t, &t->part[i], tile));
-    }
-    for (uint8_t k = 0; k < it->parts; k++) {
-        const glmq_part *q = &it->part[k];
-        glmq_layout l;
-        if (q->enc.codec->layout(&q->enc, q->rows, q->cols, &l, NULL)) continue;
-        for (int s = 0; s < GLMQ_SLOTS; s++)
-            peak += slot_buffer(&l.slot[s], part_rows(t, q, chunk));
-        peak += glmq_transcode_scratch(&t->part[0].enc, &q->enc, tile, t->cols);
-    }
-    return peak + glmq_share_peak(p, it);
-}
-
-/* Threads, buffers of the C library, and what the graph and the plan already take. */
-uint64_t glmq_run_base_bytes(const glmq_plan *p)
-{
-    return (16ull << 20) + p->pieces.count * 330 + p->graph->count * 1200;
-}
-
 /* ---- choosing the way ---- */
 
 /* Can stored bytes be copied row range by row range between these cuts? */
@@ -271,8 +198,8 @@ static glmq_status open_source(glmq_mover *m, glmq_error *err)
 {
     const glmq_source *src = m->plan->graph->source;
     const glmq_tensor *t = m->tensor;
-    m->direct = is_direct(t);
-    if (is_permuted(m->item)) {
+    m->direct = glmq_tensor_direct(t);
+    if (glmq_item_permuted(m->item)) {
         const glmq_part *from = &m->plan->original->tensors[m->item->tensor].part[0];
         m->enc[0] = &m->permuted.enc;
         return glmq_permuted_open(&m->permuted, m->raw[0], src, from, &t->part[0],
@@ -311,7 +238,7 @@ static glmq_status open_part(glmq_mover *m, uint8_t k, glmq_error *err)
     if (j->enc.act_order == GLMQ_ACT_TRIVIAL) j->enc.act_order = GLMQ_ACT_NONE;
     for (int s = 0; s < GLMQ_SLOTS; s++) {
         const uint64_t n =
-            slot_buffer(&j->layout.slot[s], part_rows(m->tensor, j->to, m->chunk_rows));
+            glmq_slot_buffer(&j->layout.slot[s], glmq_part_rows(m->tensor, j->to, m->chunk_rows));
         glmq_hash_reset(j->hash[s]);
         if (!j->to->span[s].bytes) continue;
         GLMQ_TRY(reserve(&j->out[s], n, err));
@@ -391,10 +318,15 @@ static glmq_status move_codes(glmq_mover *m, part_job *j, glmq_bufs *out, uint64
     const glmq_bufs *in = &m->chunk[j->from];
     const uint64_t to_row = glmq_cut_row(j->to, t->rows, t->cols, row);
     const glmq_cut *cut = &j->to->cut;
+    j->returned = 0;
     if (glmq_cut_equal(&from->cut, cut)) {
         const uint64_t rows = glmq_cut_row(j->to, t->rows, t->cols, row + n) - to_row;
-        return glmq_transcode_tile(enc, in, &j->put, out, tile_of(from, to_row, rows),
-                                   tile_of(j->to, to_row, rows), m->scratch.data, err);
+        const glmq_tile tile = tile_of(j->to, to_row, rows);
+        GLMQ_TRY(glmq_transcode_tile(enc, in, &j->put, out, tile_of(from, to_row, rows), tile,
+                                     m->scratch.data, err));
+        if (!m->to->probe)
+            j->returned = glmq_transcode_returned(enc, &j->enc, out, tile, m->scratch.data);
+        return GLMQ_OK;
     }
     for (uint64_t at = 0; at < n; at += cut->stride)
         GLMQ_TRY(glmq_transcode_tile(
@@ -446,7 +378,7 @@ static glmq_status part_tile(glmq_mover *m, part_job *j, uint64_t chunk_row, uin
     }
     st = move_codes(m, j, &out, row, n, err);
     if (st == GLMQ_E_INEXACT) m->unfit |= 1u << (j - m->part);
-    if (!st && !m->to->probe) decode_back(m, j, &out, row, n);
+    if (!st && !m->to->probe && !j->returned) decode_back(m, j, &out, row, n);
     return st;
 }
 
@@ -486,6 +418,13 @@ static glmq_status check_near(glmq_mover *m, const float *w, const float *r, siz
                      (double)r[far], (double)w[far]);
 }
 
+static int all_returned(const glmq_mover *m)
+{
+    for (uint8_t k = 0; k < m->item->parts; k++)
+        if (m->part[k].way != WAY_BYTES && !m->part[k].returned) return 0;
+    return 1;
+}
+
 /* What the target holds against what the source held. */
 static glmq_status judge_tile(glmq_mover *m, uint64_t row, uint64_t n, glmq_error *err)
 {
@@ -498,7 +437,7 @@ static glmq_status judge_tile(glmq_mover *m, uint64_t row, uint64_t n, glmq_erro
         if (m->to->probe && !glmq_values_equal(w, r, count)) m->unfit |= 1u << GLMQ_PARTS_MAX;
         return check_overflow(m, row, count, err);
     }
-    if (m->to->probe || glmq_values_equal(w, r, count)) return GLMQ_OK;
+    if (m->to->probe || all_returned(m) || glmq_values_equal(w, r, count)) return GLMQ_OK;
     for (uint8_t k = 0; k < m->item->parts; k++)
         if (m->part[k].way == WAY_CODES) m->unfit |= 1u << k;
     return glmq_fail(err, GLMQ_E_INEXACT, "the target decodes the same codes to other values");
@@ -510,12 +449,35 @@ static int is_stopped(const glmq_move_to *to)
            (to->stop && __atomic_load_n(to->stop, __ATOMIC_RELAXED));
 }
 
+/* Where a whole matrix moves as codes, they are unpacked once: the values follow. */
+static int values_from_codes(const glmq_mover *m)
+{
+    return m->direct && !m->to->probe && m->item->parts == 1 && m->part[0].way == WAY_CODES &&
+           glmq_cut_equal(&m->tensor->part[0].cut, &m->part[0].to->cut);
+}
+
+static glmq_status late_values(glmq_mover *m, uint64_t row, uint64_t n, glmq_error *err)
+{
+    const size_t count = (size_t)(n * m->tensor->cols);
+    const glmq_tile tile = tile_of(&m->tensor->part[0], row, n);
+    float *w = m->w.data;
+    int canonical = 0;
+    if (!glmq_transcode_values(m->enc[0], tile, m->scratch.data, w, &canonical))
+        GLMQ_TRY(read_values(m, row, n, w, err));
+    if (canonical)
+        glmq_hash_add(m->source, w, count * sizeof *w);
+    else
+        glmq_hash_add_values(m->source, w, count);
+    return GLMQ_OK;
+}
+
 static glmq_status do_tile(glmq_mover *m, uint64_t chunk_row, uint64_t row, uint64_t n,
                            glmq_error *err)
 {
     const size_t count = (size_t)(n * m->tensor->cols);
+    const int late = values_from_codes(m);
     if (is_stopped(m->to)) return glmq_fail(err, GLMQ_E_CANCELLED, "interrupted");
-    if (!m->to->probe || !m->proof) {
+    if (!late && (!m->to->probe || !m->proof)) {
         GLMQ_TRY(read_values(m, row, n, m->w.data, err));
         glmq_hash_add_values(m->source, m->w.data, count);
     }
@@ -523,6 +485,7 @@ static glmq_status do_tile(glmq_mover *m, uint64_t chunk_row, uint64_t row, uint
     if (m->item->parts > 1) memcpy(m->r.data, m->w.data, count * sizeof(float));
     for (uint8_t k = 0; k < m->item->parts; k++)
         GLMQ_TRY(part_tile(m, &m->part[k], chunk_row, row, n, err));
+    if (late) GLMQ_TRY(late_values(m, row, n, err));
     return judge_tile(m, row, n, err);
 }
 
@@ -579,7 +542,7 @@ static glmq_status write_stripes(glmq_mover *m, part_job *j, uint64_t row, uint6
 }
 
 /* The codec's own check of what was written, as a reader would make it: among other things
- * that a g_idx which should be in order is. */
+ * that the zeros of a symmetric tensor, and a g_idx which should be in order, are. */
 static glmq_status check_written(part_job *j, glmq_error *err)
 {
     glmq_encoding enc = j->to->enc;
@@ -588,6 +551,9 @@ static glmq_status check_written(part_job *j, glmq_error *err)
         if (j->to->span[s].bytes && !j->layout.slot[s].stripe_rows) whole.buf[s] = j->out[s].data;
     if (j->way == WAY_BYTES || !enc.codec->check) return GLMQ_OK;
     GLMQ_TRY(enc.codec->check(&enc, &whole, j->to->rows, j->to->cols, err));
+    if (enc.zero_kind != j->to->enc.zero_kind)
+        return glmq_fail(err, GLMQ_E_MISMATCH,
+                         "the zero points that were written are not constant");
     if (enc.act_order == GLMQ_ACT_NONE || j->to->enc.act_order != GLMQ_ACT_TRIVIAL) return GLMQ_OK;
     return glmq_fail(err, GLMQ_E_MISMATCH, "the g_idx that was written is not in order");
 }
@@ -606,7 +572,7 @@ static glmq_status read_chunk(glmq_mover *m, uint64_t row, uint64_t n, glmq_erro
 {
     const glmq_tensor *t = m->tensor;
     unsigned needed = m->direct ? 1 : 0;
-    if (is_permuted(m->item)) {
+    if (glmq_item_permuted(m->item)) {
         m->chunk[0] = m->permuted.bufs;
         return GLMQ_OK;
     }
@@ -704,14 +670,14 @@ static glmq_status walk_until_fit(glmq_mover *m, glmq_error *err)
 
 static glmq_travel settled(const glmq_mover *m, int exact)
 {
-    if (m->only_bytes && !is_permuted(m->item)) return GLMQ_SAME_BYTES;
+    if (m->only_bytes && !glmq_item_permuted(m->item)) return GLMQ_SAME_BYTES;
     if (!exact && is_near(m)) return GLMQ_NEAR;
     if (!exact || m->item->travel == GLMQ_RECODE) return GLMQ_RECODE; /* as the plan has it */
     for (uint8_t k = 0; k < m->item->parts; k++)
         if (m->part[k].way == WAY_VALUES && !glmq_encoding_is_plain(&m->part[k].to->enc))
             return GLMQ_RECODE;
-    return m->item->travel == GLMQ_SAME_BYTES && !is_permuted(m->item) ? GLMQ_SAME_BYTES
-                                                                       : GLMQ_SAME_CODES;
+    return m->item->travel == GLMQ_SAME_BYTES && !glmq_item_permuted(m->item) ? GLMQ_SAME_BYTES
+                                                                              : GLMQ_SAME_CODES;
 }
 
 /* Why a plain float that was worth trying lost bits after all. */
@@ -732,7 +698,7 @@ static void fill_done(glmq_mover *m, glmq_done *done, glmq_digest *piece)
     exact = glmq_digest_equal(&done->source, &done->result);
     if (!exact) glmq_gauge_read(&m->gauge, &done->rmse, &done->max_abs, &done->snr_db);
     done->travel = (uint8_t)settled(m, exact);
-    if (is_permuted(m->item)) done->source = m->original;
+    if (glmq_item_permuted(m->item)) done->source = m->original;
     if (done->travel == GLMQ_RECODE && m->item->travel == GLMQ_MAYBE_CODES && !m->reason[0])
         narrowing_reason(m, m->reason);
     if (done->travel == GLMQ_RECODE && m->reason[0]) done->reason = m->reason;
@@ -747,8 +713,9 @@ static glmq_status start(glmq_mover *m, size_t i, const glmq_move_to *to, glmq_e
     m->tensor = &m->plan->graph->tensors[m->item->tensor];
     m->to = to;
     m->reason[0] = '\0';
-    m->tile_rows = tile_rows_of(m->tensor, glmq_cut_step(m->tensor, m->item->part, m->item->parts));
-    m->chunk_rows = chunk_rows_of(m->tensor, m->item, m->tile_rows);
+    m->tile_rows =
+        glmq_move_tile_rows(m->tensor, glmq_cut_step(m->tensor, m->item->part, m->item->parts));
+    m->chunk_rows = glmq_move_chunk_rows(m->tensor, m->item, m->tile_rows);
     GLMQ_TRY(open_source(m, err));
     for (uint8_t k = 0; k < m->item->parts; k++) {
         part_job *j = &m->part[k];

@@ -49,8 +49,8 @@ typedef struct {
     int has_blocks; /* of FP8 weights                                 */
     uint64_t block[2];
     uint64_t fp4_groups; /* group sizes of four-bit floats, as a set of bits              */
-    int fake;        /* quantization_status: not compressed yet        */
-    uint64_t others; /* modules that differ from the one scheme        */
+    int fake;            /* quantization_status: not compressed yet        */
+    uint64_t others;     /* modules that differ from the one scheme        */
     char first[160], why[160];
 } job;
 
@@ -142,9 +142,9 @@ static glmq_status read_fp4(job *j, const cJSON *group, const cJSON *args, glmq_
 static glmq_status read_scheme(job *j, const cJSON *group, glmq_error *err)
 {
     static const char *const formats[] = {
-        "pack-quantized",  "int-quantized",        "naive-quantized",      "float-quantized",
-        "mxfp8-quantized", "nvfp4-pack-quantized", "mxfp4-pack-quantized", "dense",
-        "mixed-precision",
+        "pack-quantized",       "int-quantized",   "naive-quantized",
+        "float-quantized",      "mxfp8-quantized", "nvfp4-pack-quantized",
+        "mxfp4-pack-quantized", "dense",           "mixed-precision",
     };
     const cJSON *args = cJSON_GetObjectItemCaseSensitive(group, "weights");
     const cJSON *sym = cJSON_GetObjectItemCaseSensitive(args, "symmetric");
@@ -487,9 +487,8 @@ static glmq_status add_integers(job *j, const glmq_module *m, const glmq_array *
 /* Activation parameters beside weights: they change no weight. */
 static int is_activation(const char *name)
 {
-    static const char *const leaves[] = { ".output_scale",      ".input_zero_point",
-                                          ".output_zero_point", ".k_zero_point",
-                                          ".v_zero_point" };
+    static const char *const leaves[] = { ".output_scale", ".input_zero_point",
+                                          ".output_zero_point", ".k_zero_point", ".v_zero_point" };
     const size_t len = strlen(name);
 
     for (size_t i = 0; i < GLMQ_COUNT(leaves); i++) {

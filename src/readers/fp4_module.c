@@ -32,8 +32,7 @@ static glmq_status check_codes(const glmq_module *m, const glmq_array *codes, in
         return glmq_fail(err, GLMQ_E_FORMAT, "%s: %d dimensions, expected 2", codes->name,
                          codes->rank);
     if (codes->dims[1] > INT32_MAX)
-        return glmq_fail(err, GLMQ_E_LIMIT, "%s: %" PRIu64 " columns", codes->name,
-                         codes->dims[1]);
+        return glmq_fail(err, GLMQ_E_LIMIT, "%s: %" PRIu64 " columns", codes->name, codes->dims[1]);
     if (m->slot[GLMQ_SLOT_SCALES]) return GLMQ_OK;
     return glmq_fail(err, GLMQ_E_FORMAT, "%s: its block scales are missing", codes->name);
 }

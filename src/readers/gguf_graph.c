@@ -33,10 +33,10 @@ static const glmq_array *find_beside(const job *j, const char *const ending[2])
 
     if (len <= tail || strcmp(j->a->name + len - tail, ".weight") != 0) return NULL;
     for (int i = 0; i < 2; i++) {
-        const int n = snprintf(name, sizeof name, "%.*s%s", (int)(len - tail), j->a->name, ending[i]);
-        const glmq_array *a = n > 0 && (size_t)n < sizeof name
-                                  ? glmq_catalog_find(j->cat, name, (size_t)n)
-                                  : NULL;
+        const int n =
+            snprintf(name, sizeof name, "%.*s%s", (int)(len - tail), j->a->name, ending[i]);
+        const glmq_array *a =
+            n > 0 && (size_t)n < sizeof name ? glmq_catalog_find(j->cat, name, (size_t)n) : NULL;
         if (a) return a;
     }
     return NULL;
@@ -72,8 +72,8 @@ static void attach(const job *j, const glmq_array *s, uint64_t i, int slot, glmq
     const uint64_t at = s && s->bytes > sizeof(float) ? i * sizeof(float) : 0;
 
     if (!s) return;
-    p->span[slot] = (glmq_span){ s->offset + at, sizeof(float), s->file,
-                                 (uint32_t)(s - j->cat->arrays) };
+    p->span[slot] =
+        (glmq_span){ s->offset + at, sizeof(float), s->file, (uint32_t)(s - j->cat->arrays) };
 }
 
 static void attach_scales(const job *j, uint64_t i, glmq_part *p)

@@ -126,8 +126,8 @@ static glmq_status read_config(job *j, glmq_error *err)
     const cJSON *layers;
 
     if (!j->cat->quant)
-        return note(j, GLMQ_WARNING, "config-missing", "no quantization config: ",
-                    "what is stored decides alone", err);
+        return note(j, GLMQ_WARNING, "config-missing",
+                    "no quantization config: ", "what is stored decides alone", err);
     j->q = description(j->cat);
     for (size_t i = 0; i < GLMQ_COUNT(lists) && !j->exclude; i++) {
         const cJSON *list = cJSON_GetObjectItemCaseSensitive(j->q, lists[i]);
@@ -202,12 +202,14 @@ static glmq_status report(job *j, const tally *t, const char *code, const char *
 
 static glmq_status report_all(job *j, glmq_error *err)
 {
-    GLMQ_TRY(report(j, &j->excluded, "config-modules", "are quantized, which the config denies",
-                    err));
+    GLMQ_TRY(
+        report(j, &j->excluded, "config-modules", "are quantized, which the config denies", err));
     GLMQ_TRY(report(j, &j->forgotten, "config-modules",
                     "are stored in floats, which the config does not say", err));
-    GLMQ_TRY(report(j, &j->unlike, "config-mismatch", "are stored in another format than the "
-                    "config says", err));
+    GLMQ_TRY(report(j, &j->unlike, "config-mismatch",
+                    "are stored in another format than the "
+                    "config says",
+                    err));
     return report(j, &j->no_input, "input-scale-missing",
                   "have no input_scale, which quant_algo NVFP4 needs", err);
 }
@@ -254,8 +256,8 @@ static kind kind_stored(const glmq_module *m)
 static glmq_status add_floats(job *j, const glmq_module *m, glmq_error *err)
 {
     static const char why[] = "an activation scale of a weight stored in floats";
-    const glmq_array *s = m->slot[GLMQ_SLOT_SCALES] ? m->slot[GLMQ_SLOT_SCALES]
-                                                    : m->slot[GLMQ_SLOT_GLOBAL];
+    const glmq_array *s =
+        m->slot[GLMQ_SLOT_SCALES] ? m->slot[GLMQ_SLOT_SCALES] : m->slot[GLMQ_SLOT_GLOBAL];
     const glmq_array *input = m->slot[GLMQ_SLOT_INPUT_SCALE];
 
     if (!m->plain)

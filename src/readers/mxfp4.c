@@ -126,8 +126,8 @@ static int has_stacks(const glmq_catalog *cat)
 
 static int mxfp4_probe(const glmq_catalog *cat)
 {
-    const char *algo = glmq_modelopt_algo(cat), *method = glmq_json_string(cat->quant,
-                                                                           "quant_method");
+    const char *algo = glmq_modelopt_algo(cat),
+               *method = glmq_json_string(cat->quant, "quant_method");
 
     if (cat->container != CONTAINER_SAFETENSORS) return 0;
     if (has_stacks(cat)) return 92;

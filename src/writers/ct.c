@@ -217,7 +217,8 @@ static glmq_status config_text(glmq_text *t, glmq_plan *p, const glmq_hf_groups 
 
 static glmq_status ct_target(glmq_target *t, const char *options, glmq_error *err)
 {
-    const int four = options && (strncmp(options, "nvfp4", 5) == 0 || !strncmp(options, "mxfp4", 5));
+    const int four =
+        options && (strncmp(options, "nvfp4", 5) == 0 || !strncmp(options, "mxfp4", 5));
     return glmq_int_target(four ? &floats : &format, t, options, err);
 }
 

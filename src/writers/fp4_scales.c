@@ -25,9 +25,9 @@ static const char *kind_word(fp4_global kind)
 
 /* What is known of one tensor of the source. */
 typedef struct known {
-    uint32_t global, input; /* as stored; 0: not stored                                     */
+    uint32_t global, input;      /* as stored; 0: not stored                                     */
     uint32_t noted, noted_input; /* what the metadata say it was of the other kind; 0: nothing */
-    fp4_global kind;        /* of both; FP4_NOT: no NVFP4                                   */
+    fp4_global kind;             /* of both; FP4_NOT: no NVFP4                                   */
 } known;
 
 typedef struct job {
@@ -85,14 +85,15 @@ static glmq_status read_tensor(const job *j, size_t i, glmq_error *err)
 
     if (is_nvfp4(e)) {
         k->kind = fp4_global_of(e);
-        GLMQ_TRY(read_scale(j, t, &t->part[0].span[GLMQ_SLOT_GLOBAL], "global scale", &k->global,
-                            err));
+        GLMQ_TRY(
+            read_scale(j, t, &t->part[0].span[GLMQ_SLOT_GLOBAL], "global scale", &k->global, err));
         if (!k->global) k->global = bits_from_f32(1.0f);
     }
     if (t->parts != 1 || (!fp8 && !is_nvfp4(e))) return GLMQ_OK;
     GLMQ_TRY(read_scale(j, t, &t->part[0].span[GLMQ_SLOT_INPUT_SCALE], "activation scale",
                         &k->input, err));
-    if (k->input && (fp8 || (k->kind == FP4_MULTIPLIES && has_fp8_activations(j->p->graph->catalog))))
+    if (k->input &&
+        (fp8 || (k->kind == FP4_MULTIPLIES && has_fp8_activations(j->p->graph->catalog))))
         k->input = bits_from_f32(f32_from_bits(k->input) * 448.0f / 2688.0f);
     return GLMQ_OK;
 }
@@ -259,8 +260,8 @@ static void choose_inputs(const job *j)
         glmq_want *w = &j->p->want[i];
         const fp4_global from = k->kind == FP4_NOT ? FP4_MULTIPLIES : k->kind;
         if (!is_wanted(j->p, i) || !k->input) continue;
-        w->input_scalar = turn(k->input, from, fp4_global_of(&w->enc), k->noted_input,
-                               &j->out->origin_input[i]);
+        w->input_scalar =
+            turn(k->input, from, fp4_global_of(&w->enc), k->noted_input, &j->out->origin_input[i]);
         if (k->kind == FP4_NOT) j->out->origin_input[i] = 0;
     }
 }

@@ -83,8 +83,9 @@ static glmq_status place_numbers(glmq_plan *p, const char *name, uint32_t first,
 {
     const size_t len = strlen(name), tail = strlen(".weight");
     char text[160];
-    glmq_plan_array a = { .name = text, .dtype = GLMQ_DT_F32, .rank = 1, .dims = { n },
-                          .bytes = n * sizeof(float) };
+    glmq_plan_array a = {
+        .name = text, .dtype = GLMQ_DT_F32, .rank = 1, .dims = { n }, .bytes = n * sizeof(float)
+    };
     uint32_t have = 0;
     *placed = 0;
     for (uint32_t i = 0; i < n; i++) have += has_number(p, first + i, slot) ? 1 : 0;

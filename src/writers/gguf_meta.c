@@ -258,12 +258,11 @@ static int is_key(const glmq_gguf_value *v, const char *key)
 /* Keys that this file has its own values for, or none. */
 static int is_replaced(const glmq_gguf_value *v)
 {
-    static const char *const keys[] = { "general.architecture", "general.alignment",
-                                        "general.quantization_version", "general.file_type",
-                                        "glmq.scale_dtype",
-                                        "glmq.nvfp4_scalars",
-                                        "glmq.nvfp4_input_scalars",
-                                        "glmq.nvfp4_scalars_kind" };
+    static const char *const keys[] = {
+        "general.architecture",     "general.alignment",      "general.quantization_version",
+        "general.file_type",        "glmq.scale_dtype",       "glmq.nvfp4_scalars",
+        "glmq.nvfp4_input_scalars", "glmq.nvfp4_scalars_kind"
+    };
     for (size_t i = 0; i < GLMQ_COUNT(keys); i++)
         if (is_key(v, keys[i])) return 1;
     return v->key_len >= 6 && memcmp(v->key, "split.", 6) == 0;

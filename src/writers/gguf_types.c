@@ -306,7 +306,8 @@ static int is_nvfp4(const glmq_tensor *x)
 static const char *lost_scale(const glmq_graph *g, const glmq_tensor *x)
 {
     if (is_scaled(g, x)) return NULL;
-    return "with a scale beside it, as glmq reads it: llama.cpp refuses the file, or loses the scale";
+    return "with a scale beside it, as glmq reads it: llama.cpp refuses the file, or loses the "
+           "scale";
 }
 
 static glmq_dtype by_default(const glmq_target *t, const glmq_graph *g, const glmq_tensor *x,

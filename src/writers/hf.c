@@ -143,7 +143,8 @@ static void keep_dims(const glmq_plan *p, const glmq_part *from, const glmq_enco
 {
     const glmq_catalog *cat = p->graph->catalog;
     const glmq_span *span = &from->span[slot];
-    const glmq_array *a = span->bytes && span->array < cat->count ? &cat->arrays[span->array] : NULL;
+    const glmq_array *a =
+        span->bytes && span->array < cat->count ? &cat->arrays[span->array] : NULL;
     if (!a || cat->container != CONTAINER_SAFETENSORS || !glmq_encoding_equal(&from->enc, to) ||
         a->bytes != s->bytes || a->dtype != s->dtype || a->rank > GLMQ_COUNT(s->dims))
         return;

@@ -278,7 +278,7 @@ static void obey(const glmq_int_format *f, const glmq_target *t, const glmq_grap
         want->enc.variant = t->enc.variant;
         return;
     }
-    want->enc.variant = t->enc.variant;          /* one for the whole checkpoint */
+    want->enc.variant = t->enc.variant; /* one for the whole checkpoint */
     if (!want->enc.scale_dtype) want->enc.scale_dtype = scale_dtype(f, t, g, x);
     want->enc.act_order = f->act_order;
     if (x->parts == 1 && int_params(&x->part[0].enc, &from) && from.act_order &&

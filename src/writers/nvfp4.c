@@ -107,7 +107,8 @@ static glmq_status plan_configs(glmq_plan *p, glmq_error *err)
     GLMQ_TRY(glmq_hf_kept_modules(p, &list, &count, err));
     own_file(&own, p, list, count);
     in_config(&inner, p, list, count);
-    st = own.failed || inner.failed ? glmq_fail(err, GLMQ_E_NOMEM, "hf_quant_config.json") : GLMQ_OK;
+    st =
+        own.failed || inner.failed ? glmq_fail(err, GLMQ_E_NOMEM, "hf_quant_config.json") : GLMQ_OK;
     if (!st)
         st = glmq_hf_plan_side_files(
             p, &(glmq_hf_config){ .quant = HF_QUANT_SET, .quant_text = inner.data }, err);
@@ -124,8 +125,8 @@ static glmq_status nvfp4_target(glmq_target *t, const char *options, glmq_error 
     return glmq_int_target(&format, t, options, err);
 }
 
-static glmq_status nvfp4_choose(const glmq_target *t, const glmq_graph *g, const glmq_tensor *tensor,
-                                glmq_want *want, glmq_error *err)
+static glmq_status nvfp4_choose(const glmq_target *t, const glmq_graph *g,
+                                const glmq_tensor *tensor, glmq_want *want, glmq_error *err)
 {
     return glmq_int_choose(&format, t, g, tensor, want, err);
 }

@@ -265,8 +265,8 @@ static void fp8_in_blocks(void **state)
 static void fp8_in_short_blocks(void **state)
 {
     (void)state;
-    assert_int_equal(
-        check_floats("fp8-block-ragged/ragged.safetensors", "fp8", "fp8-block-ragged"), 10);
+    assert_int_equal(check_floats("fp8-block-ragged/ragged.safetensors", "fp8", "fp8-block-ragged"),
+                     10);
 }
 
 /* What a good fixture has to tell: that expected.safetensors is no shard, and perhaps `note`. */
