@@ -181,12 +181,11 @@ static void compare(job *j, const glmq_module *m, kind stored)
 /* A layer in floats that the config says is quantized. */
 static void compare_plain(job *j, const glmq_module *m)
 {
-    glmq_module module = *m;
+    const char *full = m->plain->name;
     char name[256];
 
-    if (!j->layers || m->name_len < 7 || memcmp(m->name + m->name_len - 7, ".weight", 7)) return;
-    module.name_len -= 7;
-    glmq_module_text(&module, name, sizeof name);
+    if (!j->layers || !glmq_ends_with(full, ".weight")) return;
+    snprintf(name, sizeof name, "%.*s", (int)(strlen(full) - strlen(".weight")), full);
     if (cJSON_GetObjectItemCaseSensitive(j->layers, name)) count(&j->forgotten, name);
 }
 

@@ -117,10 +117,13 @@ static glmq_status open_stacks(glmq_graph *g, const glmq_catalog *cat, glmq_erro
 
 /* ---- the reader ---- */
 
-static int has_stacks(const glmq_catalog *cat)
+/* `rank` 0: of whatever shape. */
+static int has_stacks(const glmq_catalog *cat, int rank)
 {
     for (size_t i = 0; i < cat->count; i++)
-        if (glmq_ends_with(cat->arrays[i].name, BLOCKS) && cat->arrays[i].rank == 4) return 1;
+        if (glmq_ends_with(cat->arrays[i].name, BLOCKS) &&
+            (rank == 0 || cat->arrays[i].rank == rank))
+            return 1;
     return 0;
 }
 
@@ -130,7 +133,7 @@ static int mxfp4_probe(const glmq_catalog *cat)
                *method = glmq_json_string(cat->quant, "quant_method");
 
     if (cat->container != CONTAINER_SAFETENSORS) return 0;
-    if (has_stacks(cat)) return 92;
+    if (has_stacks(cat, 4)) return 92;
     if (method && strcmp(method, "mxfp4") == 0) return 92;
     return glmq_modelopt_is(cat) && algo && strcasestr(algo, "MXFP4") ? 96 : 0;
 }
@@ -139,7 +142,7 @@ static glmq_status mxfp4_open(glmq_graph *g, const glmq_catalog *cat, glmq_error
 {
     if (cat->container != CONTAINER_SAFETENSORS)
         return glmq_fail(err, GLMQ_E_ARG, "a GGUF is read as \"gguf\" only");
-    if (has_stacks(cat)) return open_stacks(g, cat, err);
+    if (has_stacks(cat, 0)) return open_stacks(g, cat, err);
     if (glmq_catalog_has_suffix(cat, "weight_packed", GLMQ_DT_NONE))
         return glmq_reader_ct.open(g, cat, err);
     if (glmq_catalog_has_suffix(cat, "weight_scale_inv", GLMQ_DT_NONE))

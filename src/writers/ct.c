@@ -242,7 +242,7 @@ static glmq_status ct_plan(glmq_plan *p, glmq_error *err)
     glmq_hf_groups groups;
     glmq_status st;
     GLMQ_TRY(glmq_hf_note_unlike(p, err));
-    GLMQ_TRY(glmq_fp4_plan_scales(p, 1, &scales, err));
+    GLMQ_TRY(glmq_fp4_plan_scales(p, FP4_FOR_ENGINES, &scales, err));
     GLMQ_TRY(glmq_hf_group(p, &groups, same_args, err));
     GLMQ_TRY(glmq_hf_plan_tensors(p, err));
     GLMQ_TRY(glmq_fp4_layout(p, &scales, &meta, note != NULL, err));

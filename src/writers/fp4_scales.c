@@ -259,9 +259,11 @@ static void choose_inputs(const job *j)
         const known *k = &j->of[i];
         glmq_want *w = &j->p->want[i];
         const fp4_global from = k->kind == FP4_NOT ? FP4_MULTIPLIES : k->kind;
+        uint32_t bits;
         if (!is_wanted(j->p, i) || !k->input) continue;
-        w->input_scalar =
+        bits =
             turn(k->input, from, fp4_global_of(&w->enc), k->noted_input, &j->out->origin_input[i]);
+        if (j->p->input_scales) w->input_scalar = bits;
         if (k->kind == FP4_NOT) j->out->origin_input[i] = 0;
     }
 }
@@ -338,7 +340,8 @@ static void choose_kind(const job *j)
     j->out->kind = any ? kind_word(other(to)) : NULL;
 }
 
-glmq_status glmq_fp4_plan_scales(glmq_plan *p, int fused, glmq_fp4_scales *out, glmq_error *err)
+glmq_status glmq_fp4_plan_scales(glmq_plan *p, enum glmq_fp4_for what, glmq_fp4_scales *out,
+                                 glmq_error *err)
 {
     const size_t n = p->graph->count + 1;
     job j = { p, glmq_arena_alloc(&p->arena, n * sizeof *j.of), out };
@@ -355,9 +358,10 @@ glmq_status glmq_fp4_plan_scales(glmq_plan *p, int fused, glmq_fp4_scales *out, 
         if (is_wanted(p, i)) GLMQ_TRY(read_tensor(&j, i, err));
     GLMQ_TRY(read_notes(&j, err));
     choose_globals(&j);
-    p->input_scales = has_inputs(&j);
-    if (p->input_scales) choose_inputs(&j);
-    if (fused) GLMQ_TRY(unify_all(&j, err));
+    out->inputs = has_inputs(&j);
+    p->input_scales = out->inputs && what != FP4_FOR_COPY;
+    if (out->inputs) choose_inputs(&j);
+    if (what == FP4_FOR_ENGINES) GLMQ_TRY(unify_all(&j, err));
     choose_kind(&j);
     return GLMQ_OK;
 }
@@ -397,7 +401,7 @@ static glmq_status write_notes(const glmq_plan *p, const glmq_fp4_scales *s, uin
     if (!list) return glmq_fail(err, GLMQ_E_NOMEM, "scales of %zu tensors", p->items.count);
     n = list_planned(p, file, list);
     add_digits(globals, list, n, s->origin);
-    if (p->input_scales) add_digits(inputs, list, n, s->origin_input);
+    if (s->inputs) add_digits(inputs, list, n, s->origin_input);
     glmq_free(list);
     return globals->failed || inputs->failed
                ? glmq_fail(err, GLMQ_E_NOMEM, "scales of %zu tensors", n)

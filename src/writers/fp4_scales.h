@@ -16,12 +16,20 @@
 typedef struct glmq_fp4_scales {
     uint32_t *origin, *origin_input; /* per graph tensor: bits for the metadata; 0: none    */
     const char *kind;                /* of those; NULL: there are none                      */
+    int inputs;                      /* every tensor has an activation scale                */
 } glmq_fp4_scales;
 
+enum glmq_fp4_for {
+    FP4_FOR_ENGINES, /* tensors that serving engines fuse shall have one scale, if the source is
+                      * foreign                                                            */
+    FP4_FOR_GGUF,    /* each keeps its own                                                  */
+    FP4_FOR_COPY     /* everything stays as it is; only what the metadata say is gathered    */
+};
+
 /* For every NVFP4 tensor of the target: sets want->enc.scalar where the target's number is not
- * the source's, and what becomes of activation scales (p->input_scales: all have one).
- * `fused`: tensors that serving engines fuse shall have one scale, if the source is foreign. */
-glmq_status glmq_fp4_plan_scales(glmq_plan *p, int fused, glmq_fp4_scales *out, glmq_error *err);
+ * the source's, and what becomes of activation scales (p->input_scales: all have one). */
+glmq_status glmq_fp4_plan_scales(glmq_plan *p, enum glmq_fp4_for what, glmq_fp4_scales *out,
+                                 glmq_error *err);
 
 /* Metadata of the shards of a checkpoint, beside the keys in `meta`. */
 glmq_status glmq_fp4_layout(glmq_plan *p, const glmq_fp4_scales *s, const glmq_st_meta *meta,

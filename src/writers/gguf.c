@@ -375,7 +375,7 @@ static glmq_status plan(glmq_plan *p, glmq_error *err)
         name = slash ? slash + 1 : p->dst; /* as it was given, in whatever case */
     }
     if (!name) return no_memory(err);
-    st = glmq_fp4_plan_scales(p, 0, &scales, err);
+    st = glmq_fp4_plan_scales(p, FP4_FOR_GGUF, &scales, err);
     if (!st) st = place_all(p, err);
     if (!st) st = glmq_gguf_metadata(p, keep, &kv, err);
     if (!st) st = glmq_fp4_put_kv(p, &scales, &kv, err);

@@ -105,11 +105,28 @@ static glmq_status plain_dims(const glmq_plan *p, const glmq_tensor *x, glmq_pla
     return GLMQ_OK;
 }
 
+/* Scales of the KV cache have a name in each ecosystem: `same` keeps the one they have. */
+static const char *plain_name(glmq_plan *p, const glmq_tensor *x)
+{
+    const glmq_catalog *cat = p->graph->catalog;
+    const uint32_t array = x->part[0].span[GLMQ_SLOT_CODES].array;
+    const char *dot;
+    if (glmq_role_class_of(x->role) != ROLE_SCALE) return x->name;
+    if (!p->target.enc.codec && cat->container == CONTAINER_SAFETENSORS && array < cat->count)
+        return cat->arrays[array].name;
+    dot = strrchr(x->name, '.'); /* ".k_scale" */
+    if (p->target.enc.codec != &glmq_codec_fp4 || p->target.enc.variant != FP4_MODELOPT || !dot)
+        return x->name;
+    return glmq_arena_printf(&p->arena, "%.*s.%c_proj%s", (int)(dot - x->name), x->name, dot[1],
+                             dot);
+}
+
 static glmq_status plan_plain(glmq_plan *p, uint32_t i, const glmq_layout *l, glmq_part *part,
                               glmq_error *err)
 {
     const glmq_tensor *x = &p->graph->tensors[i];
-    glmq_plan_array a = { .name = x->name, .dtype = l->slot[GLMQ_SLOT_CODES].dtype };
+    glmq_plan_array a = { .name = plain_name(p, x), .dtype = l->slot[GLMQ_SLOT_CODES].dtype };
+    if (!a.name) return glmq_fail(err, GLMQ_E_NOMEM, "%s", x->name);
     GLMQ_TRY(plain_dims(p, x, &a, err));
     part->span[GLMQ_SLOT_CODES].bytes = l->slot[GLMQ_SLOT_CODES].bytes;
     return glmq_plan_add_array(p, &a, &part->span[GLMQ_SLOT_CODES].array, err);

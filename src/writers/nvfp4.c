@@ -145,7 +145,7 @@ static glmq_status nvfp4_plan(glmq_plan *p, glmq_error *err)
 {
     glmq_fp4_scales scales;
     GLMQ_TRY(glmq_hf_note_unlike(p, err));
-    GLMQ_TRY(glmq_fp4_plan_scales(p, 1, &scales, err));
+    GLMQ_TRY(glmq_fp4_plan_scales(p, FP4_FOR_ENGINES, &scales, err));
     GLMQ_TRY(glmq_hf_plan_tensors(p, err));
     GLMQ_TRY(glmq_fp4_layout(p, &scales, NULL, 0, err));
     return plan_configs(p, err);
