@@ -2,7 +2,7 @@
 """Four-bit floats (and ModelOpt's FP8) as ModelOpt's and compressed-tensors' own code packs and decodes them:
 tiny checkpoints like those of make_data.py, and the vectors of tests/vectors/{nvfp4,mxfp4}.json.
 
-needs the packages of requirements.txt and nvidia-modelopt; usage: make_fp4.py MAKE_SAMPLE OUT VECTORS
+needs the packages of requirements.txt; usage: make_fp4.py MAKE_SAMPLE OUT VECTORS
 """
 import json
 import sys
