@@ -166,8 +166,8 @@ static fp4_map fp4_map_of(const glmq_encoding *e, const glmq_bufs *b, glmq_tile 
         .plus_zero = e->variant == FP4_MODELOPT && e->group == NV_GROUP, /* its MXFP4 has a -0 */
         .powers = e->group == MX_GROUP,
         .global_at = b ? b->buf[GLMQ_SLOT_GLOBAL] : nowhere,
-        .scales = { .row = groups, .block = 1, .per = 1 },
-        .codes = { .row = t.cols / 2, .block = e->group / 2, .per = 1 },
+        .scales = { .row = groups, .block = 1 },
+        .codes = { .row = t.cols / 2, .block = e->group / 2 },
     };
 
     if (!b) return m;

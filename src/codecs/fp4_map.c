@@ -3,37 +3,17 @@
 #include "base/error.h"
 #include "base/num.h"
 #include "base/safe.h"
+#include "kernels.h"
 #include <math.h>
-
-/* The values of both codes of a byte, low nibble first; Z: the value of code 8. */
-#define LOW(Z, h)                                                                                  \
-    { 0.0f, h }, { 0.5f, h }, { 1.0f, h }, { 1.5f, h }, { 2.0f, h }, { 3.0f, h }, { 4.0f, h },     \
-        { 6.0f, h }, { Z, h }, { -0.5f, h }, { -1.0f, h }, { -1.5f, h }, { -2.0f, h },             \
-        { -3.0f, h }, { -4.0f, h },                                                                \
-    {                                                                                              \
-        -6.0f, h                                                                                   \
-    }
-#define PAIRS(Z)                                                                                   \
-    {                                                                                              \
-        LOW(Z, 0.0f), LOW(Z, 0.5f), LOW(Z, 1.0f), LOW(Z, 1.5f), LOW(Z, 2.0f), LOW(Z, 3.0f),        \
-            LOW(Z, 4.0f), LOW(Z, 6.0f), LOW(Z, Z), LOW(Z, -0.5f), LOW(Z, -1.0f), LOW(Z, -1.5f),    \
-            LOW(Z, -2.0f), LOW(Z, -3.0f), LOW(Z, -4.0f), LOW(Z, -6.0f)                             \
-    }
-static const float pairs[2][256][2] = { PAIRS(-0.0f), PAIRS(0.0f) };
+#include <string.h>
 
 static const float values[16] = { 0.0f,  0.5f,  1.0f,  1.5f,  2.0f,  3.0f,  4.0f,  6.0f,
                                   -0.0f, -0.5f, -1.0f, -1.5f, -2.0f, -3.0f, -4.0f, -6.0f };
 
 uint8_t *fp4_map_at(const fp4_lane *l, uint64_t r, uint32_t g)
 {
-    return l->base + r * l->row + g / l->per * l->block + l->first + g % l->per * l->each;
-}
-
-float fp4_map_scale(const fp4_map *m, uint8_t byte)
-{
-    if (m->powers) return byte == 0xff ? INFINITY : f32_from_e8m0(byte);
-    if (!m->ue4m3) return f32_from_e4m3(byte);
-    return (byte & 0x7f) == 0x7f ? 0.0f : f32_from_e4m3(byte & 0x7f);
+    const uint32_t in_block = g & ((1u << l->log) - 1);
+    return l->base + r * l->row + (g >> l->log) * l->block + l->first + in_block * l->each;
 }
 
 float fp4_map_global(const fp4_map *m)
@@ -43,59 +23,104 @@ float fp4_map_global(const fp4_map *m)
 
 /* ---- out ---- */
 
+enum { RUN = 16 }; /* groups at a time: their codes stay in L1 */
+
+/* The bytes of the scales of groups [g, g + n) of a row, n <= RUN, made plain: a GGUF's have no
+ * sign, and no NaN but 0. */
+static void gather(const fp4_map *m, uint64_t r, uint32_t g, uint32_t n, uint8_t *bytes)
+{
+    const uint8_t *at = fp4_map_at(&m->scales, r, g);
+
+    if (m->scales.log == 0)
+        for (uint32_t i = 0; i < n; i++) bytes[i] = at[i * m->scales.block];
+    else
+        for (uint32_t i = 0; i < n; i++) bytes[i] = *fp4_map_at(&m->scales, r, g + i);
+    for (uint32_t i = 0; m->ue4m3 && i < n; i++)
+        bytes[i] = (bytes[i] & 0x7f) == 0x7f ? 0 : bytes[i] & 0x7f;
+}
+
+static void load_scales(const fp4_map *m, uint64_t r, uint32_t g, uint32_t n, float *s)
+{
+    uint8_t bytes[RUN] = { 0 };
+
+    gather(m, r, g, n, bytes);
+    if (!m->powers) {
+        glmq_kernels_now()->widen_e4m3(bytes, n, s);
+        return;
+    }
+    for (uint32_t i = 0; i < n; i++) s[i] = bytes[i] == 0xff ? INFINITY : f32_from_e8m0(bytes[i]);
+}
+
 /* The order of operations is each tool's own: scale times (or over) the global one, rounded,
  * then times the value, rounded. */
-static float full_scale(const fp4_map *m, float global, uint8_t byte)
+static void apply_global(const fp4_map *m, float global, uint32_t n, float *s)
 {
-    const float s = fp4_map_scale(m, byte);
-    if (m->global == FP4_MULTIPLIES) return s * global;
-    return m->global == FP4_DIVIDES ? s / global : s;
+    if (m->global == FP4_MULTIPLIES)
+        for (uint32_t i = 0; i < n; i++) s[i] = s[i] * global;
+    if (m->global == FP4_DIVIDES)
+        for (uint32_t i = 0; i < n; i++) s[i] = s[i] / global;
+}
+
+/* Groups [g, g + n) of a row, codes a byte each: all of them, or those of one block. */
+static void unpack(const fp4_map *m, uint64_t r, uint32_t g, uint32_t n, uint8_t *q)
+{
+    const glmq_kernels *k = glmq_kernels_now();
+    const uint32_t per = 1u << m->codes.log;
+
+    if (!m->halves) {
+        k->unpack[4](fp4_map_at(&m->codes, r, g), (size_t)n * m->group, q);
+        return;
+    }
+    for (uint32_t i = 0, some; i < n; i += some) { /* groups lie side by side within a block */
+        some = per - (g + i) % per;
+        if (some > n - i) some = n - i;
+        k->halves_get(fp4_map_at(&m->codes, r, g + i), some, m->group / 2, q + i * m->group);
+    }
 }
 
 void fp4_map_decode(const fp4_map *m, glmq_tile t, float *w)
 {
-    const float(*value)[2] = pairs[m->plus_zero != 0];
     const float global = fp4_map_global(m);
-    const uint32_t half = m->group / 2;
+    uint8_t q[RUN * 32];
+    float s[RUN];
 
     for (uint64_t r = 0; r < t.rows; r++)
-        for (uint32_t g = 0; g < m->groups; g++, w += m->group) {
-            const float s = full_scale(m, global, *fp4_map_at(&m->scales, r, g));
-            const uint8_t *q = fp4_map_at(&m->codes, r, g);
-            if (m->halves)
-                for (uint32_t j = 0; j < half; j++) {
-                    w[j] = value[q[j]][0] * s;
-                    w[j + half] = value[q[j]][1] * s;
-                }
-            else
-                for (uint32_t j = 0; j < half; j++) {
-                    w[2 * j] = value[q[j]][0] * s;
-                    w[2 * j + 1] = value[q[j]][1] * s;
-                }
+        for (uint32_t g = 0, n; g < m->groups; g += n) {
+            n = m->groups - g < RUN ? m->groups - g : RUN;
+            load_scales(m, r, g, n, s);
+            apply_global(m, global, n, s);
+            unpack(m, r, g, n, q);
+            glmq_kernels_now()->fp4_groups(q, n, m->group, m->plus_zero, s, w);
+            w += (size_t)n * m->group;
         }
-}
-
-static void unpack(const fp4_map *m, const uint8_t *from, uint8_t *q)
-{
-    const uint32_t half = m->group / 2;
-
-    for (uint32_t j = 0; j < half; j++) {
-        q[m->halves ? j : 2 * j] = from[j] & 15;
-        q[m->halves ? j + half : 2 * j + 1] = from[j] >> 4;
-    }
 }
 
 void fp4_map_pack(const fp4_map *m, const uint8_t *q, uint8_t *to)
 {
-    const uint32_t half = m->group / 2;
+    if (m->halves)
+        glmq_kernels_now()->halves_put(q, 1, m->group / 2, to);
+    else
+        glmq_kernels_now()->pack[4](q, m->group, to);
+}
 
-    for (uint32_t j = 0; j < half; j++)
-        to[j] = m->halves ? (uint8_t)(q[j] | q[j + half] << 4)
-                          : (uint8_t)(q[2 * j] | q[2 * j + 1] << 4);
+/* A whole row. */
+static void pack_row(const fp4_map *m, uint64_t r, const uint8_t *q)
+{
+    const glmq_kernels *k = glmq_kernels_now();
+    const uint32_t per = 1u << m->codes.log;
+
+    if (!m->halves) {
+        k->pack[4](q, (size_t)m->groups * m->group, fp4_map_at(&m->codes, r, 0));
+        return;
+    }
+    for (uint32_t g = 0; g < m->groups; g += per)
+        k->halves_put(q + (size_t)g * m->group, per, m->group / 2, fp4_map_at(&m->codes, r, g));
 }
 
 void fp4_map_get(const fp4_map *m, glmq_tile t, glmq_codes *codes)
 {
+    const size_t count = (size_t)(t.rows * m->groups);
+
     codes->kind = GLMQ_CODES_LUT;
     codes->bits = 4;
     codes->no_zero = codes->has_offset = 0;
@@ -105,14 +130,14 @@ void fp4_map_get(const fp4_map *m, glmq_tile t, glmq_codes *codes)
     codes->lut = values;
     codes->global = fp4_map_global(m);
     codes->divides = m->global == FP4_DIVIDES;
-    for (uint64_t r = 0; r < t.rows; r++)
-        for (uint32_t g = 0; g < m->groups; g++) {
-            const uint64_t i = r * m->groups + g;
-            codes->scale[i] = fp4_map_scale(m, *fp4_map_at(&m->scales, r, g));
-            codes->offset[i] = 0;
-            codes->zero[i] = 0;
-            if (codes->q) unpack(m, fp4_map_at(&m->codes, r, g), codes->q + i * m->group);
-        }
+    memset(codes->offset, 0, count * sizeof *codes->offset);
+    memset(codes->zero, 0, count * sizeof *codes->zero);
+    for (uint64_t r = 0; r < t.rows; r++) {
+        float *s = codes->scale + r * m->groups;
+        for (uint32_t g = 0; g < m->groups; g += RUN)
+            load_scales(m, r, g, m->groups - g < RUN ? m->groups - g : RUN, s + g);
+        if (codes->q) unpack(m, r, 0, m->groups, codes->q + r * m->groups * m->group);
+    }
 }
 
 /* ---- in ---- */
@@ -202,24 +227,31 @@ static int fit_group(const move *m, uint64_t r, uint32_t g, fp4_group *out)
     return m->to->powers ? fp4_fit_power(out) : fp4_fit_e4m3(out, m->unit);
 }
 
+/* A row whose scales are all stored as they are; 0: one of them cannot be. */
+static int copy_row(const move *m, uint64_t r)
+{
+    const glmq_codes *c = m->from;
+
+    for (uint32_t g = 0; g < m->to->groups; g++)
+        if (!store_scale(m, c->scale[r * c->groups + g], fp4_map_at(&m->to->scales, r, g)))
+            return 0;
+    pack_row(m->to, r, c->q + r * c->groups * c->group);
+    return 1;
+}
+
 static glmq_status put_group(const move *m, glmq_tile t, uint64_t r, uint32_t g, glmq_error *err)
 {
     const glmq_codes *c = m->from;
-    uint8_t *scale = fp4_map_at(&m->to->scales, r, g), *codes = fp4_map_at(&m->to->codes, r, g);
     fp4_group fit;
 
-    if (m->copy && store_scale(m, c->scale[r * c->groups + g], scale)) {
-        fp4_map_pack(m->to, c->q + (r * c->groups + g) * m->to->group, codes);
-        return GLMQ_OK;
-    }
     if (m->had == 0 || !fit_group(m, r, g, &fit))
         return glmq_fail(err, GLMQ_E_INEXACT,
                          "row %" PRIu64 ", columns from %" PRIu32
                          ": no scale and codes of %s are equal to those under the scale %g",
                          t.row + r, g * m->to->group, m->to->name,
                          (double)c->scale[r * c->groups + g * m->to->group / c->group]);
-    *scale = fit.byte;
-    fp4_map_pack(m->to, fit.out, codes);
+    *fp4_map_at(&m->to->scales, r, g) = fit.byte;
+    fp4_map_pack(m->to, fit.out, fp4_map_at(&m->to->codes, r, g));
     return GLMQ_OK;
 }
 
@@ -232,8 +264,10 @@ glmq_status fp4_map_put(const fp4_map *to, uint32_t scalar, const glmq_codes *co
         return glmq_fail(err, GLMQ_E_INEXACT, "integers, and %s stores four-bit floats", to->name);
     GLMQ_TRY(plan_global(&m, scalar, err));
     if (!codes->q) return GLMQ_OK; /* whether the scales fit hangs on the codes */
-    for (uint64_t r = 0; r < t.rows; r++)
+    for (uint64_t r = 0; r < t.rows; r++) {
+        if (m.copy && copy_row(&m, r)) continue;
         for (uint32_t g = 0; g < to->groups; g++) GLMQ_TRY(put_group(&m, t, r, g, err));
+    }
     if (to->global_at && to->global != FP4_NO_GLOBAL) store_le32(to->global_at, m.global);
     return GLMQ_OK;
 }

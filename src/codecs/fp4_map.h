@@ -5,12 +5,12 @@
 
 #include "fp4.h"
 
-/* One piece of every group: group g of row r at base + r * row + g / per * block + first +
- * g % per * each. */
+/* One piece of every group.  A block has 2^log groups: group g of row r lies at
+ * base + r * row + (g >> log) * block + first + (g mod 2^log) * each. */
 typedef struct fp4_lane {
     uint8_t *base;
     uint64_t row, block, first, each;
-    uint32_t per;
+    uint32_t log;
 } fp4_lane;
 
 typedef struct fp4_map {
@@ -28,7 +28,6 @@ typedef struct fp4_map {
 uint8_t *fp4_map_at(const fp4_lane *l, uint64_t r, uint32_t g);
 /* A code for each column of a group, as the group stores them. */
 void fp4_map_pack(const fp4_map *m, const uint8_t *q, uint8_t *to);
-float fp4_map_scale(const fp4_map *m, uint8_t byte);
 /* The stored global scale. */
 float fp4_map_global(const fp4_map *m);
 

@@ -41,8 +41,8 @@ static fp4_map mxfp4_map(const glmq_bufs *b, glmq_tile t)
         .halves = 1,
         .plus_zero = 1,
         .powers = 1,
-        .scales = { .base = base, .row = row, .block = MX_BYTES, .per = 1 },
-        .codes = { .base = base, .row = row, .block = MX_BYTES, .first = 1, .per = 1 },
+        .scales = { .base = base, .row = row, .block = MX_BYTES },
+        .codes = { .base = base, .row = row, .block = MX_BYTES, .first = 1 },
     };
 }
 
@@ -118,8 +118,8 @@ static fp4_map nvfp4_map(const glmq_bufs *b, glmq_tile t)
         .plus_zero = 1,
         .ue4m3 = 1,
         .global_at = b ? b->buf[GLMQ_SLOT_GLOBAL] : nowhere,
-        .scales = { .base = base, .row = row, .block = NV_BYTES, .each = 1, .per = 4 },
-        .codes = { .base = base, .row = row, .block = NV_BYTES, .first = 4, .each = 8, .per = 4 },
+        .scales = { .base = base, .row = row, .block = NV_BYTES, .each = 1, .log = 2 },
+        .codes = { .base = base, .row = row, .block = NV_BYTES, .first = 4, .each = 8, .log = 2 },
     };
 }
 

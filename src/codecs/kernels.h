@@ -43,6 +43,15 @@ typedef struct glmq_kernels {
     void (*scale_by)(const uint8_t *q, size_t n, const uint8_t *group, const float *zero,
                      const float *s, float *w);
 
+    void (*widen_e4m3)(const uint8_t *src, size_t n, float *w);
+    /* Four-bit floats: w = value of the code, times the scale of its group.  plus_zero: code 8
+     * is +0. */
+    void (*fp4_groups)(const uint8_t *q, size_t groups, size_t group, int plus_zero, const float *s,
+                       float *w);
+    /* Groups of 2 * half codes whose first half lies in the low nibbles <-> codes. */
+    void (*halves_get)(const uint8_t *src, size_t groups, size_t half, uint8_t *q);
+    void (*halves_put)(const uint8_t *q, size_t groups, size_t half, uint8_t *dst);
+
     /* The least and the greatest of n > 0 floats. */
     void (*extremes)(const float *w, size_t n, float *lo, float *hi);
 

@@ -206,6 +206,57 @@ static void scale_groups(const uint8_t *restrict q, size_t groups, size_t group,
     }
 }
 
+static void widen_e4m3(const uint8_t *restrict src, size_t n, float *restrict w)
+{
+    for (size_t i = 0; i < n; i++) w[i] = f32_from_e4m3(src[i]);
+}
+
+/* |value| twice is 0, 1, 2, 3, 4, 6, 8, 12: steps of 1, of 2 from 4 on, of 4 from 6 on. */
+static inline float fp4_value(uint32_t q, uint32_t keep)
+{
+    const int32_t m = (int32_t)(q & 7), a = m > 4 ? m - 4 : 0, b = m > 6 ? m - 6 : 0;
+    const float v = (float)(m + a + 2 * b) * 0.5f;
+    const uint32_t sign = m || keep ? (q & 8) << 28 : 0;
+    return f32_from_bits(bits_from_f32(v) | sign);
+}
+
+static inline void fp4_group(const uint8_t *restrict q, size_t n, uint32_t keep, float s,
+                             float *restrict w)
+{
+    for (size_t i = 0; i < n; i++) w[i] = fp4_value(q[i], keep) * s;
+}
+
+static void fp4_groups(const uint8_t *restrict q, size_t groups, size_t group, int plus_zero,
+                       const float *restrict s, float *restrict w)
+{
+    for (size_t g = 0; g < groups; g++, q += group, w += group) {
+        if (group == 16)
+            fp4_group(q, 16, !plus_zero, s[g], w);
+        else
+            fp4_group(q, 32, !plus_zero, s[g], w);
+    }
+}
+
+/* Eight bytes at a time: both lengths are multiples. */
+static const uint64_t LOW_NIBBLES = UINT64_C(0x0f0f0f0f0f0f0f0f);
+
+static void halves_get(const uint8_t *restrict src, size_t groups, size_t half, uint8_t *restrict q)
+{
+    for (size_t g = 0; g < groups; g++, src += half, q += 2 * half)
+        for (size_t i = 0; i < half; i += 8) {
+            const uint64_t v = load_le64(src + i);
+            store_le64(q + i, v & LOW_NIBBLES);
+            store_le64(q + half + i, v >> 4 & LOW_NIBBLES);
+        }
+}
+
+static void halves_put(const uint8_t *restrict q, size_t groups, size_t half, uint8_t *restrict dst)
+{
+    for (size_t g = 0; g < groups; g++, dst += half, q += 2 * half)
+        for (size_t i = 0; i < half; i += 8)
+            store_le64(dst + i, load_le64(q + i) | load_le64(q + half + i) << 4);
+}
+
 static void scale_by(const uint8_t *restrict q, size_t n, const uint8_t *restrict group,
                      const float *restrict zero, const float *restrict s, float *restrict w)
 {
@@ -330,6 +381,10 @@ const glmq_kernels KERNELS = {
     .scale = scale,
     .scale_groups = scale_groups,
     .scale_by = scale_by,
+    .widen_e4m3 = widen_e4m3,
+    .fp4_groups = fp4_groups,
+    .halves_get = halves_get,
+    .halves_put = halves_put,
     .extremes = extremes,
     .quantize = quantize,
     .quantize_in = { quantize_in_f16, quantize_in_bf16, quantize_in_f32 },
