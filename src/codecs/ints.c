@@ -63,6 +63,11 @@ uint64_t ints_zero_words(unsigned bits)
     return fills_words(bits) ? 1 : bits;
 }
 
+static uint64_t zero_rows(const ints_map *m)
+{
+    return m->loose ? m->loose : ints_zero_rows(m->bits);
+}
+
 /* AWQ's order of the 8 rows of a word: where the nibble of row 8k + i begins. */
 static const uint8_t nibble_at[8] = { 0, 16, 4, 20, 8, 24, 12, 28 };
 
@@ -74,6 +79,11 @@ static int packed_zero(const ints_map *m, uint64_t r, uint64_t g)
     const uint8_t *p = m->zeros + 4 * (bit / 32 * m->zero_word + g * m->zero_group);
     uint32_t v;
 
+    if (m->loose) {
+        const uint64_t row = m->zero_first + r, word = row / m->loose;
+        v = load_le32(m->zeros + 4 * (word * m->zero_word + g * m->zero_group));
+        return (int)(v >> row % m->loose * m->bits & mask);
+    }
     if (m->planar) {
         const uint64_t row = m->zero_first + r, word = row / PLANAR_RUN * m->bits;
         return (int)planar_code(m->zeros + 4 * (word * m->zero_word + g * m->zero_group),
@@ -99,11 +109,11 @@ static int zero_at(const ints_map *m, uint64_t r, uint64_t g)
     return half;
 }
 
-/* Zeros of rows [r, r + n) of group g, n at most ints_zero_rows: whole words, fields of no
+/* Zeros of rows [r, r + n) of group g, n at most zero_rows: whole words, fields of no
  * row 0.  In the frame of `bits`. */
 static void set_zeros(const ints_map *m, uint64_t r, uint64_t g, const int *zero, uint64_t n)
 {
-    const uint64_t words = ints_zero_words(m->bits);
+    const uint64_t words = m->loose ? 1 : ints_zero_words(m->bits);
     uint32_t word[BITS_MAX + 1] = { 0 };
     uint8_t run[PLANAR_RUN] = { 0 };
     uint8_t *p;
@@ -129,7 +139,8 @@ static void set_zeros(const ints_map *m, uint64_t r, uint64_t g, const int *zero
         const uint32_t used = n * m->bits == 32 ? UINT32_MAX : (1u << n * m->bits) - 1;
         word[0] = (word[0] - (ones_of(m->bits) & used)) & used;
     }
-    p = m->zeros + 4 * ((m->zero_first + r) * m->bits / 32 * m->zero_word + g * m->zero_group);
+    p = m->zeros +
+        4 * ((m->zero_first + r) / zero_rows(m) * words * m->zero_word + g * m->zero_group);
     for (uint64_t i = 0; i < words && (uint64_t)i * 32 < n * m->bits; i++)
         store_le32(p + 4 * i * m->zero_word, word[i]);
 }
@@ -187,6 +198,30 @@ static void store_interleaved(const ints_map *m, uint64_t r, uint64_t rows, uint
     }
 }
 
+/* So many codes to a word, the rest of it empty. */
+static void load_loose(const ints_map *m, uint64_t r, uint64_t c, size_t n, uint8_t *q)
+{
+    const uint8_t *p = m->codes + 4 * r * m->code_row;
+    const uint32_t mask = (1u << m->bits) - 1;
+
+    for (size_t i = 0; i < n; i++) {
+        const uint64_t at = c + i;
+        q[i] = (uint8_t)(load_le32(p + 4 * (at / m->loose)) >> at % m->loose * m->bits & mask);
+    }
+}
+
+static void store_loose(const ints_map *m, uint64_t r, uint64_t c, size_t n, const uint8_t *q)
+{
+    uint8_t *p = m->codes + 4 * r * m->code_row;
+
+    for (size_t i = 0; i < n; i++) {
+        const uint64_t at = c + i;
+        const uint32_t code = (uint32_t)q[i] << at % m->loose * m->bits;
+        const uint32_t word = at % m->loose ? load_le32(p + 4 * (at / m->loose)) : 0;
+        store_le32(p + 4 * (at / m->loose), word | code);
+    }
+}
+
 /* Codes of rows [r, r + rows) and columns [c, c + n), in the frame of the codes view. */
 static void load_codes(const ints_map *m, uint64_t r, uint64_t rows, uint64_t c, size_t n,
                        uint8_t *q, uint64_t stride)
@@ -202,6 +237,10 @@ static void load_codes(const ints_map *m, uint64_t r, uint64_t rows, uint64_t c,
     if (m->code_bytes) {
         p = m->codes + r * m->code_row + c;
         for (size_t i = 0; i < n; i++) q[i] = p[i] ^ 0x80;
+        return;
+    }
+    if (m->loose) {
+        load_loose(m, r, c, n, q);
         return;
     }
     p = m->codes + 4 * (r * m->code_row + c * m->bits / 32 * m->code_word);
@@ -245,6 +284,10 @@ static void store_codes(const ints_map *m, uint64_t r, uint64_t rows, uint64_t c
         const uint8_t half = (uint8_t)(1u << (m->bits - 1));
         p = m->codes + r * m->code_row + c;
         for (size_t i = 0; i < n; i++) p[i] = (uint8_t)(q[0][i] - half);
+        return;
+    }
+    if (m->loose) {
+        store_loose(m, r, c, n, q[0]);
         return;
     }
     p = m->codes + 4 * (r * m->code_row + c * m->bits / 32 * m->code_word);
@@ -493,7 +536,7 @@ static float rule_of(const ints_map *m, const float *w, size_t n, int *zero)
 
 static void encode_scales(const ints_map *m, const float *w)
 {
-    const uint64_t step = ints_zero_rows(m->bits);
+    const uint64_t step = zero_rows(m);
     int zero[32];
 
     if (m->scale_row == 0) { /* one for the tensor, which is the tile */
@@ -649,7 +692,7 @@ static glmq_status put_small(const ints_map *m, const codes_target *to, const gl
 glmq_status ints_put(const ints_map *m, const codes_target *to, const glmq_codes *codes,
                      glmq_tile t, glmq_error *err)
 {
-    const uint64_t step = block_rows(m), zero_step = ints_zero_rows(m->bits);
+    const uint64_t step = block_rows(m), zero_step = zero_rows(m);
     uint8_t room[ROWS][CODES_CHUNK];
     const uint8_t *row[ROWS];
 

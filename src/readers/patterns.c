@@ -10,7 +10,7 @@
 
 typedef struct {
     uint32_t order, value;
-    glmq_regex *re; /* NULL: every name */
+    glmq_regex *re;
 } pattern;
 
 struct glmq_patterns {
@@ -59,10 +59,8 @@ static glmq_status add_pattern(glmq_patterns *p, glmq_pattern_kind kind, const c
     if (!grown) return glmq_fail(err, GLMQ_E_NOMEM, "%zu patterns", p->count);
     p->at = grown;
     grown[p->count] = (pattern){ .order = p->order, .value = value };
-    if (kind != PATTERN_ANY)
-        GLMQ_TRY(glmq_regex_open(&grown[p->count].re, text,
-                                 kind == PATTERN_MATCH ? REGEX_MATCH : REGEX_SEARCH, &p->steps,
-                                 err));
+    GLMQ_TRY(glmq_regex_open(&grown[p->count].re, text,
+                             kind == PATTERN_MATCH ? REGEX_MATCH : REGEX_SEARCH, &p->steps, err));
     p->count++;
     p->order++;
     return GLMQ_OK;
@@ -74,8 +72,7 @@ glmq_status glmq_patterns_add(glmq_patterns *p, glmq_pattern_kind kind, const ch
     char literal[GLMQ_NAME_MAX];
 
     if (kind == PATTERN_EXACT) return add_name(p, text, value, err);
-    if (kind != PATTERN_ANY && glmq_regex_literal(text, literal, sizeof literal))
-        return add_name(p, literal, value, err);
+    if (glmq_regex_literal(text, literal, sizeof literal)) return add_name(p, literal, value, err);
     return add_pattern(p, kind, text, value, err);
 }
 
@@ -88,10 +85,10 @@ glmq_status glmq_patterns_find(glmq_patterns *p, const char *name, size_t len, i
     if (*found && value) *value = (uint32_t)exact;
     for (size_t i = 0; i < p->count; i++) {
         const pattern *at = &p->at[i];
-        int yes = 1;
+        int yes;
 
         if (*found && at->order > exact >> 32) break;
-        if (at->re) GLMQ_TRY(glmq_regex_test(at->re, name, len, &yes, err));
+        GLMQ_TRY(glmq_regex_test(at->re, name, len, &yes, err));
         if (!yes) continue;
         *found = 1;
         if (value) *value = at->value;

@@ -10,10 +10,9 @@
 typedef struct glmq_patterns glmq_patterns;
 
 typedef enum glmq_pattern_kind {
-    PATTERN_EXACT,  /* the name                                        */
-    PATTERN_MATCH,  /* a regular expression, from the name's beginning */
-    PATTERN_SEARCH, /* … anywhere in the name                          */
-    PATTERN_ANY     /* every name                                      */
+    PATTERN_EXACT, /* the name                                        */
+    PATTERN_MATCH, /* a regular expression, from the name's beginning */
+    PATTERN_SEARCH /* … anywhere in the name                          */
 } glmq_pattern_kind;
 
 glmq_patterns *glmq_patterns_new(void); /* NULL: out of memory */
