@@ -16,6 +16,13 @@ static const struct {
     { "gptq-4-asym-v1", "gptq" },
     { "gptq-8-v2", "gptq" },
     { "gptq-2-asym-v2", "gptq" },
+    /* make_mixed.py */
+    { "ct-mixed", "compressed-tensors" },
+    { "ct-int3-loose", "compressed-tensors" },
+    { "gptq-mixed", "gptq" },
+    { "gptq-planar", "gptq" },
+    { "awq-asym-g32", "awq" },
+    { "awq-sym-g16", "awq" },
 };
 
 static const char *path_of(const char *name)
@@ -86,6 +93,16 @@ static void exact_hops_keep_the_digest(void **state)
         { "gptq-8-v2", "compressed-tensors" },
         { "gptq-2-asym-v2", "gptq:v1" },
         { "gptq-2-asym-v2", "compressed-tensors" },
+        { "ct-mixed", "f32" },
+        { "ct-mixed", "same" },
+        { "ct-int3-loose", "same" },
+        { "ct-int3-loose", "compressed-tensors" },
+        { "ct-int3-loose", "gptq" },
+        { "gptq-mixed", "compressed-tensors" },
+        { "gptq-mixed", "gptq:v2" },
+        { "gptq-planar", "same" },
+        { "gptq-planar", "gptq" },
+        { "gptq-planar", "compressed-tensors" },
     };
     (void)state;
     for (size_t i = 0; i < GLMQ_COUNT(hops); i++) {
