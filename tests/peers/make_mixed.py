@@ -132,7 +132,9 @@ def gptq(name, args, fmt, dynamic):
 
 
 def awq(name, args, group, symmetric):
-    """Packed as AutoAWQ's gemm, decoded as it does: (q - zero) * scale in F16."""
+    """Packed as AutoAWQ's gemm, decoded by GPTQModel."""
+    from gptqmodel.quantization.awq.utils.packing_utils import dequantize_gemm
+
     folder, config, tensors = base(name, *args)
     order = [0, 2, 4, 6, 1, 3, 5, 7]
     out, decoded, kept = {}, {}, []
@@ -155,9 +157,9 @@ def awq(name, args, group, symmetric):
         scale = (part.abs().amax(-1) * 2 / 15 if symmetric else (hi - lo) / 15).half()
         zero = torch.full_like(lo, 8) if symmetric else (-lo / scale.float()).round().clamp(0, 15)
         q = (part / scale.float()[..., None] + zero[..., None]).round().clamp(0, 15)
-        decoded[key] = ((q - zero[..., None]).half() * scale[..., None]).reshape(n, k)
-        out.update({f"{p}.qweight": pack(q.reshape(n, k).t().int()), f"{p}.qzeros": pack(zero.t().int()),
-                    f"{p}.scales": scale.t().contiguous()})
+        arrays = pack(q.reshape(n, k).t().int()), pack(zero.t().int()), scale.t().contiguous()
+        decoded[key] = dequantize_gemm(*arrays, 4, group).t().contiguous()
+        out.update(zip((f"{p}.qweight", f"{p}.qzeros", f"{p}.scales"), arrays))
     config["quantization_config"] = {
         "quant_method": "awq", "bits": 4, "group_size": group, "zero_point": not symmetric, "version": "gemm",
         "modules_to_not_convert": sorted(kept)}
