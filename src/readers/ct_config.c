@@ -203,6 +203,8 @@ static glmq_status read_groups(ct_config *c, targets *t, const cJSON *groups, gl
 {
     const cJSON *group;
 
+    if (groups && !cJSON_IsNull(groups) && !cJSON_IsObject(groups))
+        return glmq_fail(err, GLMQ_E_FORMAT, "not an object");
     cJSON_ArrayForEach(group, groups)
     {
         const cJSON *list = cJSON_GetObjectItemCaseSensitive(group, "targets");

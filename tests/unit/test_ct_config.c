@@ -83,6 +83,7 @@ static void what_cannot_be_read_is_refused_by_name(void **state)
           GLMQ_E_FORMAT },
         { "{\"config_groups\":{\"g\":{\"targets\":[\"re:a[\"],\"weights\":{}}}}",
           "config_groups: pattern \"a[\": missing terminating ]", GLMQ_E_FORMAT },
+        { "{\"config_groups\":[[\"Linear\"]]}", "config_groups: not an object", GLMQ_E_FORMAT },
         { "{\"config_groups\":{\"g\":{\"weights\":{\"group_size\":0}}}}",
           "config_groups: g: group_size 0", GLMQ_E_FORMAT },
         { "{\"config_groups\":{\"g\":{\"weights\":{\"type\":\"float\",\"strategy\":\"block\","
