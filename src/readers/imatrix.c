@@ -375,12 +375,12 @@ glmq_status glmq_imatrix_read(const glmq_imatrix *im, const glmq_imatrix_entry *
     GLMQ_TRY(
         glmq_source_read(im->source, 0, e->offset + 4 * first, out, (size_t)n * sizeof *out, err));
     for (uint64_t i = 0; i < n; i++) {
-        const float count = e->counts[(first + i) / cols];
-        if (!is_finite_f32(out[i]) || out[i] < 0)
+        const float count = e->counts[(first + i) / cols], mean = out[i] / count;
+        if (!is_finite_f32(out[i]) || out[i] < 0 || (count > 0 && !is_finite_f32(mean)))
             return glmq_fail(err, GLMQ_E_FORMAT,
                              "%s: value %" PRIu64 " is negative or no finite number", e->name,
                              first + i);
-        out[i] = count > 0 ? out[i] / count : 1.0f;
+        out[i] = count > 0 ? mean : 1.0f;
     }
     return GLMQ_OK;
 }

@@ -265,6 +265,8 @@ static void a_gguf_that_lies_is_refused(void **state)
                 "blk.0.attn_k.weight.counts: count 0 is no finite number");
     must_refuse(gguf_number("blk.0.attn_k.weight.in_sum2", NAN),
                 "blk.0.attn_k.weight: value 0 is negative or no finite number");
+    must_refuse(gguf_number("blk.0.attn_k.weight.counts", 1e-45f), /* the mean overflows */
+                "blk.0.attn_k.weight: value 0 is negative or no finite number");
     assert_int_equal(open_bytes(gguf_number("blk.0.attn_k.weight.counts", -1), &err), GLMQ_OK);
 }
 
