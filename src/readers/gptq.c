@@ -36,7 +36,9 @@ typedef struct {
     uint8_t variant;
     tally bits, groups;   /* stored unlike the configuration           */
     tally denied, unsure; /* quantized, though it says they are not    */
-    const char *denier;
+    tally unlike;         /* a pattern of extra_config is not true     */
+    const char *denier, *liar;
+    const char *last; /* module in `unlike`: once for all that is not so */
 } job;
 
 /* ---- the configuration ---- */
@@ -241,10 +243,23 @@ static int fits(uint64_t words, uint64_t cols, uint64_t bits)
     return is_width(bits) && ceil_div_u64(cols * bits, 32) == words;
 }
 
-/* An entry for some modules that is not true of one of them. */
-static glmq_status untrue(const glmq_array *a, const glmq_override *says, const char *what,
-                          int64_t want, uint64_t stored, glmq_error *err)
+static void remember(tally *t, const glmq_module *m)
 {
+    if (t->count++ == 0) glmq_module_text(m, t->first, sizeof t->first);
+}
+
+/* An entry for some modules is not true of one of them.  AutoRound itself stores modules that
+ * it adds at the end (MTP) without a look at its patterns: those are only noted. */
+static glmq_status untrue(job *j, const glmq_module *m, const glmq_array *a,
+                          const glmq_override *says, const char *what, int64_t want,
+                          uint64_t stored, glmq_error *err)
+{
+    if (says->searched) {
+        if (!j->unlike.count) j->liar = says->key;
+        if (j->last != m->name) remember(&j->unlike, m);
+        j->last = m->name;
+        return GLMQ_OK;
+    }
     return glmq_fail(err, GLMQ_E_FORMAT,
                      "%s: its shape is that of %s %" PRIu64 ", the config says %" PRId64
                      " (\"%.200s\")",
@@ -304,7 +319,7 @@ static int is_group(int64_t group, uint64_t cols, uint64_t groups)
 
 /* Columns per scale: the configuration's if the number of groups fits it, else what the
  * arrays say.  0 stands for the whole row. */
-static glmq_status measure_group(const job *j, const glmq_override *says, const glmq_module *m,
+static glmq_status measure_group(job *j, const glmq_override *says, const glmq_module *m,
                                  uint64_t cols, uint32_t *group, glmq_error *err)
 {
     const glmq_array *scales = m->slot[GLMQ_SLOT_SCALES];
@@ -321,7 +336,7 @@ static glmq_status measure_group(const job *j, const glmq_override *says, const 
         return glmq_fail(err, GLMQ_E_FORMAT, "%s: %" PRIu64 " groups for %" PRIu64 " columns",
                          scales->name, groups, cols);
     if (says->group && !says->plain && !is_group(says->group, cols, groups))
-        return untrue(scales, says, "group_size", says->group, *group ? *group : cols, err);
+        return untrue(j, m, scales, says, "group_size", says->group, *group ? *group : cols, err);
     return GLMQ_OK;
 }
 
@@ -353,11 +368,6 @@ static glmq_status measure_zeros(const job *j, const glmq_override *says, const 
     glmq_free(row);
     e->zero_kind = one.zero_kind;
     return st ? glmq_within(err, st, "%s", zeros->name) : GLMQ_OK;
-}
-
-static void remember(tally *t, const glmq_module *m)
-{
-    if (t->count++ == 0) glmq_module_text(m, t->first, sizeof t->first);
 }
 
 /* What differs from the configuration's words for all modules is noted. */
@@ -399,7 +409,8 @@ static glmq_status add_module(void *user, const glmq_module *m, glmq_error *err)
     GLMQ_TRY(glmq_overrides_of(j->overrides, m, &says, err));
     GLMQ_TRY(measure(j, &says, m, &bits, &cols, err));
     if (says.bits && !says.plain && says.bits != bits)
-        return untrue(m->slot[GLMQ_SLOT_CODES], &says, "bits", (int64_t)says.bits, bits, err);
+        GLMQ_TRY(
+            untrue(j, m, m->slot[GLMQ_SLOT_CODES], &says, "bits", (int64_t)says.bits, bits, err));
     e.bits = (uint8_t)bits;
     e.variant = variant_of(j, bits);
     GLMQ_TRY(measure_group(j, &says, m, cols, &e.group, err));
@@ -444,6 +455,10 @@ static glmq_status note_all(const job *j)
                              "%s and %" PRIu64 " others are quantized, which the config denies "
                              "(\"%s\")",
                              j->denied.first, j->denied.count - 1, j->denier);
+    if (!st && j->unlike.count)
+        st = glmq_graph_note(j->g, GLMQ_WARNING, "config-mismatch", NULL, j->cat->quant_file,
+                             "%s and %" PRIu64 " others are not stored as the config says (\"%s\")",
+                             j->unlike.first, j->unlike.count - 1, j->liar);
     if (!st && j->unsure.count)
         st = glmq_graph_note(j->g, GLMQ_NOTE, "config-modules", NULL, j->cat->quant_file,
                              "%s and %" PRIu64 " others are quantized, though "

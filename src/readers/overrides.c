@@ -53,6 +53,7 @@ void glmq_override_read(const cJSON *entry, glmq_override *out)
     out->group = read_group(first_of(entry, group, GLMQ_COUNT(group)));
     out->sym = read_sym(entry);
     out->plain = out->bits >= 16;
+    out->searched = 0;
 }
 
 /* ---- entries ---- */
@@ -124,6 +125,7 @@ static glmq_status add_extra(glmq_overrides *o, const glmq_catalog *cat, const c
 
         if (is_module(cat, entry->string) != names || !entry->child) continue;
         GLMQ_TRY(add_entry(o, entry, &number, err));
+        o->entries[number].searched = !names;
         st = glmq_patterns_add(o->rules, names ? PATTERN_EXACT : PATTERN_SEARCH, entry->string,
                                number, &why);
         if (st && st != GLMQ_E_FORMAT) return glmq_fail(err, st, "%s", why.msg);

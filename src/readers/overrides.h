@@ -17,6 +17,7 @@ typedef struct glmq_override {
     int64_t group;   /* -1: the whole row; 0: not said             */
     int sym;         /* 1, 0; -1: not said                         */
     int plain;       /* not quantized                              */
+    int searched;    /* by a pattern that is found anywhere        */
 } glmq_override;
 
 /* `q`: the quantization config, which outlives it; may be NULL. */

@@ -187,14 +187,35 @@ static void an_exception_that_is_not_true_is_refused(void **state)
           "(\"+:.*experts.2.up\")" },
         { "{\"quant_method\":\"gptq\"," BASE ",\"dynamic\":{\".*1.up\":{\"group_size\":-1}}}",
           "up_proj.scales: its shape is that of group_size 8, the config says -1 (\".*1.up\")" },
-        { "{\"quant_method\":\"auto-round\"," BASE ",\"extra_config\":{\"1.up\":{\"bits\":2}}}",
-          "up_proj.qweight: its shape is that of bits 4, the config says 2 (\"1.up\")" },
+        { "{\"quant_method\":\"auto-round\"," BASE
+          ",\"extra_config\":{\"model.layers.1.mlp.experts.1.up_proj\":{\"bits\":2}}}",
+          "up_proj.qweight: its shape is that of bits 4, the config says 2 "
+          "(\"model.layers.1.mlp.experts.1.up_proj\")" },
     };
     (void)state;
     for (size_t i = 0; i < GLMQ_COUNT(cases); i++) {
         checkpoint c = mixed_model(cases[i][0]);
         must_refuse(&c, GLMQ_E_FORMAT, cases[i][1]);
     }
+}
+
+/* AutoRound adds MTP modules without a look at its patterns. */
+static void a_searched_pattern_that_is_not_true_is_noted(void **state)
+{
+    checkpoint c = mixed_model("{\"quant_method\":\"auto-round\"," BASE
+                               ",\"extra_config\":{\"up_proj\":{\"bits\":8,\"group_size\":16}}}");
+    opened o = must_open(&c);
+
+    (void)state;
+    assert_int_equal(encoding_of(&o, "model.layers.1.mlp.experts.1.up_proj.weight")->bits, 4);
+    assert_int_equal(encoding_of(&o, "model.layers.1.mlp.experts.1.up_proj.weight")->group, 8);
+    assert_int_equal(encoding_of(&o, "model.layers.1.mlp.experts.2.up_proj.weight")->bits, 8);
+    assert_non_null(problem(o.g, "config-mismatch"));
+    assert_string_equal(problem(o.g, "config-mismatch")->message,
+                        "model.layers.1.mlp.experts.1.up_proj and 0 others are not stored as the "
+                        "config says (\"up_proj\")");
+    shut(&o);
+    discard(&c);
 }
 
 static void a_broken_or_endless_pattern_is_refused_by_name(void **state)
@@ -306,6 +327,7 @@ int main(void)
         cmocka_unit_test(an_exception_explains_a_module),
         cmocka_unit_test(an_exception_settles_what_the_shape_leaves_open),
         cmocka_unit_test(an_exception_that_is_not_true_is_refused),
+        cmocka_unit_test(a_searched_pattern_that_is_not_true_is_noted),
         cmocka_unit_test(a_broken_or_endless_pattern_is_refused_by_name),
         cmocka_unit_test(modules_that_the_config_denies_are_read_and_noted),
         cmocka_unit_test(a_loose_module_follows_its_exception),
