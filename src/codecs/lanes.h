@@ -24,6 +24,13 @@ static inline __m128i load_16(const uint8_t *p)
     return _mm_loadu_si128((const __m128i *)(const void *)p);
 }
 
+static inline void put_f16(__m256 lo, __m256 hi, uint8_t *p)
+{
+    __m128i *to = (__m128i *)(void *)p;
+    _mm_storeu_si128(to, _mm256_cvtps_ph(lo, _MM_FROUND_TO_NEAREST_INT));
+    _mm_storeu_si128(to + 1, _mm256_cvtps_ph(hi, _MM_FROUND_TO_NEAREST_INT));
+}
+
 /* Digits of two bits in a word. */
 static const uint32_t digits_of_2[16] = {
     0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
@@ -139,7 +146,7 @@ static inline lanes_f lanes_from_f16(__m256i halves)
 
 static inline void lanes_put_f16(lanes_f v, uint8_t *p)
 {
-    _mm256_storeu_si256((__m256i *)(void *)p, _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
+    put_f16(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1), p);
 }
 
 #else
@@ -282,9 +289,7 @@ static inline lanes_f lanes_from_f16(__m256i halves)
 
 static inline void lanes_put_f16(lanes_f v, uint8_t *p)
 {
-    __m128i *to = (__m128i *)(void *)p;
-    _mm_storeu_si128(to, _mm256_cvtps_ph(v.lo, _MM_FROUND_TO_NEAREST_INT));
-    _mm_storeu_si128(to + 1, _mm256_cvtps_ph(v.hi, _MM_FROUND_TO_NEAREST_INT));
+    put_f16(v.lo, v.hi, p);
 }
 
 #endif

@@ -8,6 +8,8 @@
 #include "base/safe.h"
 #include <math.h>
 
+enum { CHUNK = 256 };
+
 static uint32_t seed;
 
 static uint8_t random_byte(void)
@@ -80,8 +82,8 @@ static void every_level_decodes_blocks_to_the_same_bits(void **state)
         if (!glmq_kernels_at(ISA_BASE)->decode[d]) continue;
         types++;
         for (int level = ISA_AVX2; level <= (int)glmq_isa_of_machine(); level++) {
-            for (size_t first = 0; first < 65536; first += 4096)
-                compare_blocks((glmq_isa_level)level, (glmq_dtype)d, first, 4096);
+            for (size_t first = 0; first < 65536; first += CHUNK)
+                compare_blocks((glmq_isa_level)level, (glmq_dtype)d, first, CHUNK);
             for (size_t blocks = 0; blocks < 9; blocks++)
                 compare_blocks((glmq_isa_level)level, (glmq_dtype)d, 0x3400, blocks);
         }
