@@ -28,10 +28,15 @@ GLMQ_HD void fp4_put(const uint8_t *qs, int n, float scale, float *w)
     }
 }
 
+GLMQ_HD float mxfp4_scale(uint8_t byte)
+{
+    const uint32_t e = byte;
+    return f32_from_bits(e < 2 ? 0x00200000u << e : (e - 1) << 23);
+}
+
 GLMQ_HD void mxfp4_decode_block(const uint8_t *block, float *w)
 {
-    const uint32_t e = block[0];
-    fp4_put(block + 1, 16, f32_from_bits(e < 2 ? 0x00200000u << e : (e - 1) << 23), w);
+    fp4_put(block + 1, 16, mxfp4_scale(block[0]), w);
 }
 
 /* E4M3 of a byte, bit 7 left aside; the code of NaN is 0. */

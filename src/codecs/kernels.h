@@ -1,9 +1,10 @@
-/* The hot loops of the codecs.  kernels.inc.c is compiled once per instruction-set level;
- * every level gives the same bits. */
+/* The hot loops of the codecs.  kernels.inc.c and the files it includes are compiled once per
+ * instruction-set level; every level gives the same bits. */
 #ifndef GLMQ_CODECS_KERNELS_H
 #define GLMQ_CODECS_KERNELS_H
 
 #include "base/cpu.h"
+#include "dtype.h"
 #include <stddef.h>
 #include <stdint.h>
 
@@ -61,6 +62,9 @@ typedef struct glmq_kernels {
     /* Codes only: scales and offsets of the blocks are left alone. */
     void (*block_get[BLOCK_KINDS])(const uint8_t *src, size_t blocks, uint8_t *q);
     void (*block_put[BLOCK_KINDS])(const uint8_t *q, size_t blocks, uint8_t *dst);
+
+    /* GGUF types that are only decoded: whole blocks. */
+    void (*decode[GLMQ_DT_COUNT])(const uint8_t *src, size_t blocks, float *w);
 } glmq_kernels;
 
 extern const glmq_kernels glmq_kernels_base;

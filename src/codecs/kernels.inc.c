@@ -1,8 +1,9 @@
 /* The hot loops, compiled once per instruction-set level (kernels_base.c, _avx2.c,
  * _avx512.c) under the name KERNELS.  Plain loops that compilers vectorize unaided: floats
  * see one operation per element, reductions are of integers, so every level and compiler
- * gives the same bits. */
+ * gives the same bits.  What no compiler vectorizes, lookups, is in files of its own. */
 #include "block.h"
+#include "k_block.h"
 #include "kernels.h"
 #include "q4_0_block.h"
 #include "q4_1_block.h"
@@ -321,6 +322,24 @@ BLOCKS(q5_1, Q5_1_BYTES)
 BLOCKS(q8_0, Q8_0_BYTES)
 #undef BLOCKS
 
+#define BLOCK_AFTER_BLOCK(type, WEIGHTS, BYTES)                                                    \
+    static void decode_##type(const uint8_t *restrict src, size_t blocks, float *restrict w)       \
+    {                                                                                              \
+        for (size_t i = 0; i < blocks; i++)                                                        \
+            type##_decode_block(src + i * (BYTES), w + i * (WEIGHTS));                             \
+    }
+BLOCK_AFTER_BLOCK(q8_1, 32, 36)
+BLOCK_AFTER_BLOCK(q2_k, 256, 84)
+BLOCK_AFTER_BLOCK(q3_k, 256, 110)
+BLOCK_AFTER_BLOCK(q4_k, 256, 144)
+BLOCK_AFTER_BLOCK(q5_k, 256, 176)
+BLOCK_AFTER_BLOCK(q6_k, 256, 210)
+BLOCK_AFTER_BLOCK(q8_k, 256, 292)
+#include "fp4_kernels.inc.c"
+#include "iq_kernels.inc.c"
+#include "tern_kernels.inc.c"
+#undef BLOCK_AFTER_BLOCK
+
 const glmq_kernels KERNELS = {
     .widen = { widen_f16, widen_bf16, widen_f32 },
     .narrow = { narrow_f16, narrow_bf16, narrow_f32 },
@@ -338,4 +357,28 @@ const glmq_kernels KERNELS = {
     .block_encode = { encode_q4_0, encode_q4_1, encode_q5_0, encode_q5_1, encode_q8_0 },
     .block_get = { get_q4_0, get_q4_1, get_q5_0, get_q5_1, get_q8_0 },
     .block_put = { put_q4_0, put_q4_1, put_q5_0, put_q5_1, put_q8_0 },
+    .decode = {
+        [GLMQ_DT_Q8_1] = decode_q8_1,
+        [GLMQ_DT_Q2_K] = decode_q2_k,
+        [GLMQ_DT_Q3_K] = decode_q3_k,
+        [GLMQ_DT_Q4_K] = decode_q4_k,
+        [GLMQ_DT_Q5_K] = decode_q5_k,
+        [GLMQ_DT_Q6_K] = decode_q6_k,
+        [GLMQ_DT_Q8_K] = decode_q8_k,
+        [GLMQ_DT_IQ2_XXS] = decode_iq2_xxs,
+        [GLMQ_DT_IQ2_XS] = decode_iq2_xs,
+        [GLMQ_DT_IQ2_S] = decode_iq2_s,
+        [GLMQ_DT_IQ3_XXS] = decode_iq3_xxs,
+        [GLMQ_DT_IQ3_S] = decode_iq3_s,
+        [GLMQ_DT_IQ1_S] = decode_iq1_s,
+        [GLMQ_DT_IQ1_M] = decode_iq1_m,
+        [GLMQ_DT_IQ4_NL] = decode_iq4_nl,
+        [GLMQ_DT_IQ4_XS] = decode_iq4_xs,
+        [GLMQ_DT_TQ1_0] = decode_tq1_0,
+        [GLMQ_DT_TQ2_0] = decode_tq2_0,
+        [GLMQ_DT_MXFP4] = decode_mxfp4,
+        [GLMQ_DT_NVFP4] = decode_nvfp4,
+        [GLMQ_DT_Q1_0] = decode_q1_0,
+        [GLMQ_DT_Q2_0] = decode_q2_0,
+    },
 };

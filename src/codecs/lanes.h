@@ -1,0 +1,246 @@
+/* Sixteen weights at a time, for decoders that look values up: one AVX-512 register, or two of
+ * AVX2.  Only where the compiler was told to use them (HAVE_LANES).
+ *
+ * A code of a few bits picks its value from a table that was multiplied by the scale before:
+ * the product is the one that a weight by itself would have got. */
+#ifndef GLMQ_CODECS_LANES_H
+#define GLMQ_CODECS_LANES_H
+
+#ifdef __AVX2__
+#define HAVE_LANES 1
+
+#include "base/num.h"
+#include "base/safe.h"
+#include <immintrin.h>
+
+/* A half; a signalling NaN is made quiet, as the product with it would. */
+static inline float half_at(const uint8_t *p)
+{
+    return _cvtsh_ss(load_le16(p));
+}
+
+static inline __m128i load_16(const uint8_t *p)
+{
+    return _mm_loadu_si128((const __m128i *)(const void *)p);
+}
+
+/* Digits of two bits in a word. */
+static const uint32_t digits_of_2[16] = {
+    0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
+};
+
+#ifdef __AVX512BW__
+
+typedef __m512i lanes_i;
+typedef __m512 lanes_f;
+
+static inline lanes_i lanes_all(uint32_t v)
+{
+    return _mm512_set1_epi32((int)v);
+}
+
+/* a in lanes 0..7, b in lanes 8..15. */
+static inline lanes_i lanes_halves(uint32_t a, uint32_t b)
+{
+    return _mm512_mask_set1_epi32(_mm512_set1_epi32((int)a), 0xff00, (int)b);
+}
+
+static inline lanes_i lanes_bytes(__m128i bytes)
+{
+    return _mm512_cvtepu8_epi32(bytes);
+}
+
+static inline lanes_i lanes_shift(lanes_i v, unsigned by)
+{
+    return _mm512_srli_epi32(v, by);
+}
+
+static inline lanes_i lanes_shift_each(lanes_i v, const uint32_t by[16])
+{
+    return _mm512_srlv_epi32(v, _mm512_loadu_si512(by));
+}
+
+static inline lanes_i lanes_and(lanes_i a, uint32_t mask)
+{
+    return _mm512_and_si512(a, lanes_all(mask));
+}
+
+static inline lanes_i lanes_add(lanes_i a, lanes_i b)
+{
+    return _mm512_add_epi32(a, b);
+}
+
+/* Products below 2^16. */
+static inline lanes_i lanes_times_each(lanes_i a, const uint32_t b[16])
+{
+    return _mm512_mullo_epi16(a, _mm512_loadu_si512(b));
+}
+
+static inline lanes_f lanes_same(float v)
+{
+    return _mm512_set1_ps(v);
+}
+
+static inline lanes_f lanes_scaled(const float values[16], float s)
+{
+    return _mm512_mul_ps(_mm512_loadu_ps(values), _mm512_set1_ps(s));
+}
+
+static inline lanes_f lanes_times(lanes_f v, float s)
+{
+    return _mm512_mul_ps(v, _mm512_set1_ps(s));
+}
+
+/* The entry that the low two bits name, among the four of the lane's own quarter. */
+static inline lanes_f lanes_look_4(lanes_f table, lanes_i code)
+{
+    return _mm512_permutevar_ps(table, code);
+}
+
+/* … the low three bits; entries 8..15 are 0..7 once more. */
+static inline lanes_f lanes_look_8(lanes_f table, lanes_i code)
+{
+    return _mm512_permutexvar_ps(code, table);
+}
+
+/* … the low four bits. */
+static inline lanes_f lanes_look_16(lanes_f table, lanes_i code)
+{
+    return _mm512_permutexvar_ps(code, table);
+}
+
+/* Minus where the lane's bit is set. */
+static inline lanes_f lanes_flip(lanes_f v, unsigned signs)
+{
+    const __m512i bits = _mm512_castps_si512(v), sign = _mm512_set1_epi32(INT32_MIN);
+    return _mm512_castsi512_ps(_mm512_mask_xor_epi32(bits, (__mmask16)signs, bits, sign));
+}
+
+static inline void lanes_put(lanes_f v, float *w)
+{
+    _mm512_storeu_ps(w, v);
+}
+
+#else
+
+typedef struct lanes_i {
+    __m256i lo, hi;
+} lanes_i;
+
+typedef struct lanes_f {
+    __m256 lo, hi;
+} lanes_f;
+
+static inline lanes_i lanes_halves(uint32_t a, uint32_t b)
+{
+    return (lanes_i){ _mm256_set1_epi32((int)a), _mm256_set1_epi32((int)b) };
+}
+
+static inline lanes_i lanes_all(uint32_t v)
+{
+    return lanes_halves(v, v);
+}
+
+static inline lanes_i lanes_bytes(__m128i bytes)
+{
+    return (lanes_i){ _mm256_cvtepu8_epi32(bytes),
+                      _mm256_cvtepu8_epi32(_mm_unpackhi_epi64(bytes, bytes)) };
+}
+
+static inline lanes_i lanes_shift(lanes_i v, unsigned by)
+{
+    return (lanes_i){ _mm256_srli_epi32(v.lo, (int)by), _mm256_srli_epi32(v.hi, (int)by) };
+}
+
+static inline __m256i load_8_words(const uint32_t *p)
+{
+    return _mm256_loadu_si256((const __m256i *)(const void *)p);
+}
+
+static inline lanes_i lanes_shift_each(lanes_i v, const uint32_t by[16])
+{
+    return (lanes_i){ _mm256_srlv_epi32(v.lo, load_8_words(by)),
+                      _mm256_srlv_epi32(v.hi, load_8_words(by + 8)) };
+}
+
+static inline lanes_i lanes_and(lanes_i a, uint32_t mask)
+{
+    const __m256i m = _mm256_set1_epi32((int)mask);
+    return (lanes_i){ _mm256_and_si256(a.lo, m), _mm256_and_si256(a.hi, m) };
+}
+
+static inline lanes_i lanes_add(lanes_i a, lanes_i b)
+{
+    return (lanes_i){ _mm256_add_epi32(a.lo, b.lo), _mm256_add_epi32(a.hi, b.hi) };
+}
+
+static inline lanes_i lanes_times_each(lanes_i a, const uint32_t b[16])
+{
+    return (lanes_i){ _mm256_mullo_epi16(a.lo, load_8_words(b)),
+                      _mm256_mullo_epi16(a.hi, load_8_words(b + 8)) };
+}
+
+static inline lanes_f lanes_same(float v)
+{
+    return (lanes_f){ _mm256_set1_ps(v), _mm256_set1_ps(v) };
+}
+
+static inline lanes_f lanes_times(lanes_f v, float s)
+{
+    const __m256 m = _mm256_set1_ps(s);
+    return (lanes_f){ _mm256_mul_ps(v.lo, m), _mm256_mul_ps(v.hi, m) };
+}
+
+static inline lanes_f lanes_scaled(const float values[16], float s)
+{
+    return lanes_times((lanes_f){ _mm256_loadu_ps(values), _mm256_loadu_ps(values + 8) }, s);
+}
+
+static inline lanes_f lanes_look_4(lanes_f table, lanes_i code)
+{
+    return (lanes_f){ _mm256_permutevar_ps(table.lo, code.lo),
+                      _mm256_permutevar_ps(table.hi, code.hi) };
+}
+
+static inline lanes_f lanes_look_8(lanes_f table, lanes_i code)
+{
+    return (lanes_f){ _mm256_permutevar8x32_ps(table.lo, code.lo),
+                      _mm256_permutevar8x32_ps(table.lo, code.hi) };
+}
+
+/* Bit 3 chooses the half of the table. */
+static inline __m256 look_16(lanes_f table, __m256i code)
+{
+    return _mm256_blendv_ps(_mm256_permutevar8x32_ps(table.lo, code),
+                            _mm256_permutevar8x32_ps(table.hi, code),
+                            _mm256_castsi256_ps(_mm256_slli_epi32(code, 28)));
+}
+
+static inline lanes_f lanes_look_16(lanes_f table, lanes_i code)
+{
+    return (lanes_f){ look_16(table, code.lo), look_16(table, code.hi) };
+}
+
+static inline __m256 flip_8(__m256 v, __m256i signs, __m256i up)
+{
+    const __m256i minus =
+        _mm256_and_si256(_mm256_sllv_epi32(signs, up), _mm256_set1_epi32(INT32_MIN));
+    return _mm256_xor_ps(v, _mm256_castsi256_ps(minus));
+}
+
+static inline lanes_f lanes_flip(lanes_f v, unsigned signs)
+{
+    const __m256i all = _mm256_set1_epi32((int)signs);
+    return (lanes_f){ flip_8(v.lo, all, _mm256_setr_epi32(31, 30, 29, 28, 27, 26, 25, 24)),
+                      flip_8(v.hi, all, _mm256_setr_epi32(23, 22, 21, 20, 19, 18, 17, 16)) };
+}
+
+static inline void lanes_put(lanes_f v, float *w)
+{
+    _mm256_storeu_ps(w, v.lo);
+    _mm256_storeu_ps(w + 8, v.hi);
+}
+
+#endif
+#endif
+#endif
