@@ -62,17 +62,27 @@ static void decode_iq2_xxs(const uint8_t *restrict src, size_t blocks, float *re
     }
 }
 
+/* The high seven bits of four words, a byte each. */
+static inline uint32_t iq2_xs_signs(uint64_t words)
+{
+    uint64_t v = words >> 9 & UINT64_C(0x007f007f007f007f);
+    v = (v | v >> 8) & UINT64_C(0x0000ffff0000ffff);
+    return iq_even((uint32_t)(v | v >> 16));
+}
+
 static void decode_iq2_xs(const uint8_t *restrict src, size_t blocks, float *restrict w)
 {
     for (size_t i = 0; i < blocks; i++, src += 74) {
         float scale[IQ_SCALES];
         iq2_scales(src, scale);
-        for (int k = 0; k < 16; k++, w += 16) {
-            const uint32_t v = load_le32(src + 2 + 4 * k);
-            const uint32_t signs = iq_even((v >> 9 & 0x7f) | (v >> 17 & 0x7f00));
-            const unsigned code = src[66 + k / 2] >> 4 * (k & 1) & 15;
+        for (int g = 0; g < 8; g++, w += 32) {
+            const uint64_t v = load_le64(src + 2 + 8 * g);
+            const uint32_t signs = iq2_xs_signs(v);
+            const unsigned sc = src[66 + g];
             iq2_put_16(iq2xs_grid[v & 511], iq2xs_grid[v >> 16 & 511], signs,
-                       lanes_scaled(iq2_values, scale[code]), w);
+                       lanes_scaled(iq2_values, scale[sc & 15]), w);
+            iq2_put_16(iq2xs_grid[v >> 32 & 511], iq2xs_grid[v >> 48 & 511], signs >> 16,
+                       lanes_scaled(iq2_values, scale[sc >> 4]), w + 16);
         }
     }
 }
@@ -82,12 +92,14 @@ static void decode_iq2_s(const uint8_t *restrict src, size_t blocks, float *rest
     for (size_t i = 0; i < blocks; i++, src += 82) {
         float scale[IQ_SCALES];
         iq2_scales(src, scale);
-        for (int k = 0; k < 16; k++, w += 16) {
-            const uint8_t *q = src + 2 + 2 * k;
-            const unsigned high = src[66 + k / 2] >> 4 * (k & 1), sc = src[74 + k / 2];
-            iq2_put_16(iq2s_grid[q[0] | (high & 3) << 8], iq2s_grid[q[1] | (high & 12) << 6],
-                       load_le16(q + 32), lanes_scaled(iq2_values, scale[sc >> 4 * (k & 1) & 15]),
-                       w);
+        for (int g = 0; g < 8; g++, w += 32) {
+            const uint8_t *q = src + 2 + 4 * g;
+            const unsigned high = src[66 + g], sc = src[74 + g];
+            const uint32_t signs = load_le32(q + 32);
+            iq2_put_16(iq2s_grid[q[0] | (high << 8 & 0x300)], iq2s_grid[q[1] | (high << 6 & 0x300)],
+                       signs, lanes_scaled(iq2_values, scale[sc & 15]), w);
+            iq2_put_16(iq2s_grid[q[2] | (high << 4 & 0x300)], iq2s_grid[q[3] | (high << 2 & 0x300)],
+                       signs >> 16, lanes_scaled(iq2_values, scale[sc >> 4]), w + 16);
         }
     }
 }
@@ -132,19 +144,26 @@ static inline uint32_t iq3_s_two(const uint8_t *q, unsigned high)
                                                      << 12;
 }
 
+static inline void iq3_s_put_32(const uint8_t *q, unsigned high, uint32_t signs, float scale,
+                                float *w)
+{
+    const lanes_f table = lanes_scaled(iq3_s_values, scale);
+    iq3_put_16(iq3_s_two(q, high), iq3_s_two(q + 2, high >> 2), signs, table, w);
+    iq3_put_16(iq3_s_two(q + 4, high >> 4), iq3_s_two(q + 6, high >> 6), signs >> 16, table,
+               w + 16);
+}
+
 static void decode_iq3_s(const uint8_t *restrict src, size_t blocks, float *restrict w)
 {
     for (size_t i = 0; i < blocks; i++, src += 110) {
         float scale[IQ_SCALES];
         lanes_put(lanes_scaled(iq_odd, half_at(src)), scale);
-        for (int g = 0; g < 8; g++, w += 32) {
-            const uint8_t *q = src + 2 + 8 * g;
-            const unsigned high = src[66 + g], code = src[106 + g / 2] >> 4 * (g & 1) & 15;
-            const uint32_t signs = load_le32(src + 74 + 4 * g);
-            const lanes_f table = lanes_scaled(iq3_s_values, scale[code]);
-            iq3_put_16(iq3_s_two(q, high), iq3_s_two(q + 2, high >> 2), signs, table, w);
-            iq3_put_16(iq3_s_two(q + 4, high >> 4), iq3_s_two(q + 6, high >> 6), signs >> 16, table,
-                       w + 16);
+        for (int k = 0; k < 4; k++, w += 64) {
+            const uint8_t *q = src + 2 + 16 * k, *high = src + 66 + 2 * k;
+            const uint8_t *signs = src + 74 + 8 * k;
+            const unsigned sc = src[106 + k];
+            iq3_s_put_32(q, high[0], load_le32(signs), scale[sc & 15], w);
+            iq3_s_put_32(q + 8, high[1], load_le32(signs + 4), scale[sc >> 4], w + 32);
         }
     }
 }
@@ -190,18 +209,25 @@ static inline uint16_t iq1_m_scale(const uint8_t *sc)
     return (uint16_t)(sc[1] >> 4 | (sc[3] & 0xf0) | (sc[5] & 0xf0) << 4 | (sc[7] & 0xf0) << 8);
 }
 
+static inline void iq1_m_put_16(const uint8_t *q, unsigned high, float scale, float *w)
+{
+    const unsigned less = (high >> 3 & 1) | (high >> 6 & 2);
+    iq1_put_16(iq1s_grid[q[0] | (high << 8 & 0x700)], iq1s_grid[q[1] | (high << 4 & 0x700)],
+               lanes_scaled(iq1_values[less], scale), w);
+}
+
 static void decode_iq1_m(const uint8_t *restrict src, size_t blocks, float *restrict w)
 {
     for (size_t i = 0; i < blocks; i++, src += 56) {
         float scale[IQ_SCALES];
         lanes_put(lanes_scaled(iq_odd, _cvtsh_ss(iq1_m_scale(src + 48))), scale);
-        for (int k = 0; k < 16; k++, w += 16) {
-            const uint8_t *q = src + 2 * k;
-            const unsigned high = src[32 + k];
-            const unsigned code = load_le16(src + 48 + k / 4 * 2) >> 3 * (k & 3) & 7;
-            const unsigned less = (high >> 3 & 1) | (high >> 6 & 2);
-            iq1_put_16(iq1s_grid[q[0] | (high << 8 & 0x700)], iq1s_grid[q[1] | (high << 4 & 0x700)],
-                       lanes_scaled(iq1_values[less], scale[code]), w);
+        for (int k = 0; k < 4; k++, w += 64) {
+            const uint8_t *q = src + 8 * k, *high = src + 32 + 4 * k;
+            const unsigned sc = load_le16(src + 48 + 2 * k);
+            iq1_m_put_16(q, high[0], scale[sc & 7], w);
+            iq1_m_put_16(q + 2, high[1], scale[sc >> 3 & 7], w + 16);
+            iq1_m_put_16(q + 4, high[2], scale[sc >> 6 & 7], w + 32);
+            iq1_m_put_16(q + 6, high[3], scale[sc >> 9 & 7], w + 48);
         }
     }
 }

@@ -26,6 +26,8 @@ typedef enum block_kind {
 typedef struct glmq_kernels {
     void (*widen[FLOAT_KINDS])(const uint8_t *src, size_t n, float *w);
     void (*narrow[FLOAT_KINDS])(const float *w, size_t n, uint8_t *dst);
+    /* E4M3 codes times one scale. */
+    void (*scale_e4m3)(const uint8_t *q, size_t n, float s, float *w);
 
     /* n codes of 2..8 bits <-> an LSB-first bit stream.  Packing writes whole bytes, unused
      * bits 0; unpacking reads no byte behind the last code's. */

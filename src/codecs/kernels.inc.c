@@ -4,6 +4,7 @@
  * gives the same bits.  What no compiler vectorizes, lookups, is in files of its own. */
 #include "block.h"
 #include "kernels.h"
+#include "lanes.h"
 #include "q4_0_block.h"
 #include "q4_1_block.h"
 #include "q5_0_block.h"
@@ -12,9 +13,23 @@
 
 /* ---- plain floats ---- */
 
-static void widen_f16(const uint8_t *restrict src, size_t n, float *restrict w)
+static void widen_f16_each(const uint8_t *restrict src, size_t n, float *restrict w)
 {
     for (size_t i = 0; i < n; i++) w[i] = f32_from_f16(load_le16(src + 2 * i));
+}
+
+/* The machine's own conversion where there is one; it has other rules for NaN only. */
+static void widen_f16(const uint8_t *restrict src, size_t n, float *restrict w)
+{
+    size_t i = 0;
+#ifdef HAVE_LANES
+    for (; i + 16 <= n; i += 16) {
+        const lanes_f v = lanes_get_f16(src + 2 * i);
+        lanes_put(v, w + i);
+        if (lanes_any_nan(v)) widen_f16_each(src + 2 * i, 16, w + i);
+    }
+#endif
+    widen_f16_each(src + 2 * i, n - i, w + i);
 }
 
 static void widen_bf16(const uint8_t *restrict src, size_t n, float *restrict w)
@@ -27,9 +42,22 @@ static void widen_f32(const uint8_t *restrict src, size_t n, float *restrict w)
     memcpy(w, src, n * sizeof *w);
 }
 
-static void narrow_f16(const float *restrict w, size_t n, uint8_t *restrict dst)
+static void narrow_f16_each(const float *restrict w, size_t n, uint8_t *restrict dst)
 {
     for (size_t i = 0; i < n; i++) store_le16(dst + 2 * i, f16_from_f32(w[i]));
+}
+
+static void narrow_f16(const float *restrict w, size_t n, uint8_t *restrict dst)
+{
+    size_t i = 0;
+#ifdef HAVE_LANES
+    for (; i + 16 <= n; i += 16) {
+        const lanes_f v = lanes_get(w + i);
+        lanes_put_f16(v, dst + 2 * i);
+        if (lanes_any_nan(v)) narrow_f16_each(w + i, 16, dst + 2 * i);
+    }
+#endif
+    narrow_f16_each(w + i, n - i, dst + 2 * i);
 }
 
 static void narrow_bf16(const float *restrict w, size_t n, uint8_t *restrict dst)
@@ -40,6 +68,26 @@ static void narrow_bf16(const float *restrict w, size_t n, uint8_t *restrict dst
 static void narrow_f32(const float *restrict w, size_t n, uint8_t *restrict dst)
 {
     memcpy(dst, w, n * sizeof *w);
+}
+
+static void scale_e4m3_each(const uint8_t *restrict q, size_t n, float s, float *restrict w)
+{
+    for (size_t i = 0; i < n; i++) w[i] = f32_from_e4m3(q[i]) * s;
+}
+
+/* A power of two that does not overflow may go into the scale: the product is the same. */
+static void scale_e4m3(const uint8_t *restrict q, size_t n, float s, float *restrict w)
+{
+    size_t i = 0;
+#ifdef HAVE_LANES
+    const int fits = s > -0x1p119f && s < 0x1p119f;
+    for (; fits && i + 16 <= n; i += 16) {
+        const __m128i codes = load_16(q + i);
+        lanes_put(lanes_times(lanes_from_e4m3(codes), s * 256.0f), w + i);
+        if (any_nan_e4m3(codes)) scale_e4m3_each(q + i, 16, s, w + i);
+    }
+#endif
+    scale_e4m3_each(q + i, n - i, s, w + i);
 }
 
 /* ---- bit streams ---- */
@@ -336,6 +384,7 @@ BLOCKS(q8_0, Q8_0_BYTES)
 const glmq_kernels KERNELS = {
     .widen = { widen_f16, widen_bf16, widen_f32 },
     .narrow = { narrow_f16, narrow_bf16, narrow_f32 },
+    .scale_e4m3 = scale_e4m3,
     .unpack = { NULL, NULL, unpack_2, unpack_3, unpack_4, unpack_5, unpack_6, unpack_7, unpack_8 },
     .pack = { NULL, NULL, pack_2, pack_3, pack_4, pack_5, pack_6, pack_7, pack_8 },
     .transpose = transpose,

@@ -131,9 +131,30 @@ static inline lanes_f lanes_flip(lanes_f v, unsigned signs)
     return _mm512_castsi512_ps(_mm512_mask_xor_epi32(bits, (__mmask16)signs, bits, sign));
 }
 
+static inline lanes_f lanes_get(const float *w)
+{
+    return _mm512_loadu_ps(w);
+}
+
 static inline void lanes_put(lanes_f v, float *w)
 {
     _mm512_storeu_ps(w, v);
+}
+
+static inline int lanes_any_nan(lanes_f v)
+{
+    return _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q) != 0;
+}
+
+/* Halves, as the machine converts them: only NaN is not as in base/num.h. */
+static inline lanes_f lanes_from_f16(__m256i halves)
+{
+    return _mm512_cvtph_ps(halves);
+}
+
+static inline void lanes_put_f16(lanes_f v, uint8_t *p)
+{
+    _mm256_storeu_si256((__m256i *)(void *)p, _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
 }
 
 #else
@@ -267,12 +288,55 @@ static inline lanes_f lanes_flip(lanes_f v, unsigned signs)
                       flip_8(v.hi, all, _mm256_setr_epi32(23, 22, 21, 20, 19, 18, 17, 16)) };
 }
 
+static inline lanes_f lanes_get(const float *w)
+{
+    return (lanes_f){ _mm256_loadu_ps(w), _mm256_loadu_ps(w + 8) };
+}
+
 static inline void lanes_put(lanes_f v, float *w)
 {
     _mm256_storeu_ps(w, v.lo);
     _mm256_storeu_ps(w + 8, v.hi);
 }
 
+static inline int lanes_any_nan(lanes_f v)
+{
+    const __m256 lo = _mm256_cmp_ps(v.lo, v.lo, _CMP_UNORD_Q);
+    const __m256 hi = _mm256_cmp_ps(v.hi, v.hi, _CMP_UNORD_Q);
+    return _mm256_movemask_ps(_mm256_or_ps(lo, hi)) != 0;
+}
+
+static inline lanes_f lanes_from_f16(__m256i halves)
+{
+    return (lanes_f){ _mm256_cvtph_ps(_mm256_castsi256_si128(halves)),
+                      _mm256_cvtph_ps(_mm256_extracti128_si256(halves, 1)) };
+}
+
+static inline void lanes_put_f16(lanes_f v, uint8_t *p)
+{
+    __m128i *to = (__m128i *)(void *)p;
+    _mm_storeu_si128(to, _mm256_cvtps_ph(v.lo, _MM_FROUND_TO_NEAREST_INT));
+    _mm_storeu_si128(to + 1, _mm256_cvtps_ph(v.hi, _MM_FROUND_TO_NEAREST_INT));
+}
+
 #endif
+
+static inline lanes_f lanes_get_f16(const uint8_t *p)
+{
+    return lanes_from_f16(_mm256_loadu_si256((const __m256i *)(const void *)p));
+}
+
+/* E4M3, but 2^8 too small and NaN as 1.875: its exponent and mantissa, read as a half. */
+static inline lanes_f lanes_from_e4m3(__m128i codes)
+{
+    const __m256i shifted = _mm256_slli_epi16(_mm256_cvtepi8_epi16(codes), 7);
+    return lanes_from_f16(_mm256_and_si256(shifted, _mm256_set1_epi16((int16_t)0xbf80)));
+}
+
+static inline int any_nan_e4m3(__m128i codes)
+{
+    const __m128i nan = _mm_or_si128(codes, _mm_set1_epi8(INT8_MIN)), ones = _mm_set1_epi8(-1);
+    return _mm_movemask_epi8(_mm_cmpeq_epi8(nan, ones)) != 0;
+}
 #endif
 #endif
