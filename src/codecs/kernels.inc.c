@@ -3,7 +3,6 @@
  * see one operation per element, reductions are of integers, so every level and compiler
  * gives the same bits.  What no compiler vectorizes, lookups, is in files of its own. */
 #include "block.h"
-#include "k_block.h"
 #include "kernels.h"
 #include "lanes.h"
 #include "q4_0_block.h"
@@ -376,15 +375,9 @@ BLOCKS(q8_0, Q8_0_BYTES)
         for (size_t i = 0; i < blocks; i++)                                                        \
             type##_decode_block(src + i * (BYTES), w + i * (WEIGHTS));                             \
     }
-BLOCK_AFTER_BLOCK(q8_1, 32, 36)
-BLOCK_AFTER_BLOCK(q2_k, 256, 84)
-BLOCK_AFTER_BLOCK(q3_k, 256, 110)
-BLOCK_AFTER_BLOCK(q4_k, 256, 144)
-BLOCK_AFTER_BLOCK(q5_k, 256, 176)
-BLOCK_AFTER_BLOCK(q6_k, 256, 210)
-BLOCK_AFTER_BLOCK(q8_k, 256, 292)
 #include "fp4_kernels.inc.c"
 #include "iq_kernels.inc.c"
+#include "k_kernels.inc.c"
 #include "tern_kernels.inc.c"
 #undef BLOCK_AFTER_BLOCK
 

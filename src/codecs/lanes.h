@@ -98,6 +98,21 @@ static inline lanes_f lanes_times(lanes_f v, float s)
     return _mm512_mul_ps(v, _mm512_set1_ps(s));
 }
 
+static inline lanes_f lanes_less(lanes_f v, float s)
+{
+    return _mm512_sub_ps(v, _mm512_set1_ps(s));
+}
+
+static inline lanes_i lanes_signed(__m128i bytes)
+{
+    return _mm512_cvtepi8_epi32(bytes);
+}
+
+static inline lanes_f lanes_float(lanes_i v)
+{
+    return _mm512_cvtepi32_ps(v);
+}
+
 /* The entry that the low two bits name, among the four of the lane's own quarter. */
 static inline lanes_f lanes_look_4(lanes_f table, lanes_i code)
 {
@@ -217,6 +232,23 @@ static inline lanes_f lanes_times(lanes_f v, float s)
 {
     const __m256 m = _mm256_set1_ps(s);
     return (lanes_f){ _mm256_mul_ps(v.lo, m), _mm256_mul_ps(v.hi, m) };
+}
+
+static inline lanes_f lanes_less(lanes_f v, float s)
+{
+    const __m256 m = _mm256_set1_ps(s);
+    return (lanes_f){ _mm256_sub_ps(v.lo, m), _mm256_sub_ps(v.hi, m) };
+}
+
+static inline lanes_i lanes_signed(__m128i bytes)
+{
+    return (lanes_i){ _mm256_cvtepi8_epi32(bytes),
+                      _mm256_cvtepi8_epi32(_mm_unpackhi_epi64(bytes, bytes)) };
+}
+
+static inline lanes_f lanes_float(lanes_i v)
+{
+    return (lanes_f){ _mm256_cvtepi32_ps(v.lo), _mm256_cvtepi32_ps(v.hi) };
 }
 
 static inline lanes_f lanes_scaled(const float values[16], float s)
