@@ -193,8 +193,7 @@ static void decode_iq1_s(const uint8_t *restrict src, size_t blocks, float *rest
         for (int g = 0; g < 8; g++, w += 32) {
             const uint8_t *q = src + 2 + 4 * g;
             const unsigned high = load_le16(src + 34 + 2 * g);
-            const lanes_f table =
-                lanes_scaled(iq1_values[high & 0x8000 ? 3 : 0], scale[high >> 12 & 7]);
+            const lanes_f table = lanes_scaled(iq1_values[(high >> 15) * 3], scale[high >> 12 & 7]);
             iq1_put_16(iq1s_grid[q[0] | (high << 8 & 0x700)], iq1s_grid[q[1] | (high << 5 & 0x700)],
                        table, w);
             iq1_put_16(iq1s_grid[q[2] | (high << 2 & 0x700)], iq1s_grid[q[3] | (high >> 1 & 0x700)],

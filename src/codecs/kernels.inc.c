@@ -70,24 +70,16 @@ static void narrow_f32(const float *restrict w, size_t n, uint8_t *restrict dst)
     memcpy(dst, w, n * sizeof *w);
 }
 
-static void scale_e4m3_each(const uint8_t *restrict q, size_t n, float s, float *restrict w)
-{
-    for (size_t i = 0; i < n; i++) w[i] = f32_from_e4m3(q[i]) * s;
-}
-
 /* A power of two that does not overflow may go into the scale: the product is the same. */
 static void scale_e4m3(const uint8_t *restrict q, size_t n, float s, float *restrict w)
 {
     size_t i = 0;
 #ifdef HAVE_LANES
     const int fits = s > -0x1p119f && s < 0x1p119f;
-    for (; fits && i + 16 <= n; i += 16) {
-        const __m128i codes = load_16(q + i);
-        lanes_put(lanes_times(lanes_from_e4m3(codes), s * 256.0f), w + i);
-        if (any_nan_e4m3(codes)) scale_e4m3_each(q + i, 16, s, w + i);
-    }
+    for (; fits && i + 16 <= n; i += 16)
+        lanes_put(lanes_times(lanes_from_e4m3(load_16(q + i)), s * 256.0f), w + i);
 #endif
-    scale_e4m3_each(q + i, n - i, s, w + i);
+    for (; i < n; i++) w[i] = f32_from_e4m3(q[i]) * s;
 }
 
 /* ---- bit streams ---- */

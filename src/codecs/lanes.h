@@ -331,17 +331,15 @@ static inline lanes_f lanes_get_f16(const uint8_t *p)
     return lanes_from_f16(_mm256_loadu_si256((const __m256i *)(const void *)p));
 }
 
-/* E4M3, but 2^8 too small and NaN as 1.875: its exponent and mantissa, read as a half. */
+/* E4M3, but 2^8 too small: its exponent and mantissa, read as a half.  NaN would be 1.875
+ * (0x3f80) and becomes the NaN 0x7e00. */
 static inline lanes_f lanes_from_e4m3(__m128i codes)
 {
+    const __m256i most = _mm256_set1_epi16(0x3f80), sign_too = _mm256_set1_epi16((int16_t)0xbf80);
     const __m256i shifted = _mm256_slli_epi16(_mm256_cvtepi8_epi16(codes), 7);
-    return lanes_from_f16(_mm256_and_si256(shifted, _mm256_set1_epi16((int16_t)0xbf80)));
-}
-
-static inline int any_nan_e4m3(__m128i codes)
-{
-    const __m128i nan = _mm_or_si128(codes, _mm_set1_epi8(INT8_MIN)), ones = _mm_set1_epi8(-1);
-    return _mm_movemask_epi8(_mm_cmpeq_epi8(nan, ones)) != 0;
+    const __m256i nan = _mm256_cmpeq_epi16(_mm256_and_si256(shifted, most), most);
+    const __m256i change = _mm256_and_si256(nan, _mm256_set1_epi16(0x3f80 ^ 0x7e00));
+    return lanes_from_f16(_mm256_xor_si256(_mm256_and_si256(shifted, sign_too), change));
 }
 #endif
 #endif
