@@ -59,13 +59,12 @@ typedef struct glmq_kernels {
     /* out = q + add; returns nonzero when any is not in 0..most. */
     int (*shift)(const uint8_t *q, size_t n, int add, int most, uint8_t *out);
 
-    void (*block_decode[BLOCK_KINDS])(const uint8_t *src, size_t blocks, float *w);
     void (*block_encode[BLOCK_KINDS])(const float *w, size_t blocks, uint8_t *dst);
     /* Codes only: scales and offsets of the blocks are left alone. */
     void (*block_get[BLOCK_KINDS])(const uint8_t *src, size_t blocks, uint8_t *q);
     void (*block_put[BLOCK_KINDS])(const uint8_t *q, size_t blocks, uint8_t *dst);
 
-    /* GGUF types that are only decoded: whole blocks. */
+    /* Whole GGUF blocks of every type. */
     void (*decode[GLMQ_DT_COUNT])(const uint8_t *src, size_t blocks, float *w);
 } glmq_kernels;
 

@@ -334,11 +334,6 @@ static int shift(const uint8_t *restrict q, size_t n, int add, int most, uint8_t
 /* ---- GGUF blocks ---- */
 
 #define BLOCKS(type, BYTES)                                                                        \
-    static void decode_##type(const uint8_t *restrict src, size_t blocks, float *restrict w)       \
-    {                                                                                              \
-        for (size_t i = 0; i < blocks; i++)                                                        \
-            type##_decode_block(src + i * BYTES, w + i * BLOCK_WEIGHTS);                           \
-    }                                                                                              \
     static void encode_##type(const float *restrict w, size_t blocks, uint8_t *restrict dst)       \
     {                                                                                              \
         for (size_t i = 0; i < blocks; i++)                                                        \
@@ -370,6 +365,7 @@ BLOCKS(q8_0, Q8_0_BYTES)
 #include "fp4_kernels.inc.c"
 #include "iq_kernels.inc.c"
 #include "k_kernels.inc.c"
+#include "legacy_kernels.inc.c"
 #include "tern_kernels.inc.c"
 #undef BLOCK_AFTER_BLOCK
 
@@ -387,11 +383,15 @@ const glmq_kernels KERNELS = {
     .quantize = quantize,
     .quantize_in = { quantize_in_f16, quantize_in_bf16, quantize_in_f32 },
     .shift = shift,
-    .block_decode = { decode_q4_0, decode_q4_1, decode_q5_0, decode_q5_1, decode_q8_0 },
     .block_encode = { encode_q4_0, encode_q4_1, encode_q5_0, encode_q5_1, encode_q8_0 },
     .block_get = { get_q4_0, get_q4_1, get_q5_0, get_q5_1, get_q8_0 },
     .block_put = { put_q4_0, put_q4_1, put_q5_0, put_q5_1, put_q8_0 },
     .decode = {
+        [GLMQ_DT_Q4_0] = decode_q4_0,
+        [GLMQ_DT_Q4_1] = decode_q4_1,
+        [GLMQ_DT_Q5_0] = decode_q5_0,
+        [GLMQ_DT_Q5_1] = decode_q5_1,
+        [GLMQ_DT_Q8_0] = decode_q8_0,
         [GLMQ_DT_Q8_1] = decode_q8_1,
         [GLMQ_DT_Q2_K] = decode_q2_k,
         [GLMQ_DT_Q3_K] = decode_q3_k,

@@ -103,6 +103,11 @@ static inline lanes_f lanes_less(lanes_f v, float s)
     return _mm512_sub_ps(v, _mm512_set1_ps(s));
 }
 
+static inline lanes_f lanes_plus(lanes_f v, float s)
+{
+    return _mm512_add_ps(v, _mm512_set1_ps(s));
+}
+
 static inline lanes_i lanes_signed(__m128i bytes)
 {
     return _mm512_cvtepi8_epi32(bytes);
@@ -238,6 +243,12 @@ static inline lanes_f lanes_less(lanes_f v, float s)
 {
     const __m256 m = _mm256_set1_ps(s);
     return (lanes_f){ _mm256_sub_ps(v.lo, m), _mm256_sub_ps(v.hi, m) };
+}
+
+static inline lanes_f lanes_plus(lanes_f v, float s)
+{
+    const __m256 m = _mm256_set1_ps(s);
+    return (lanes_f){ _mm256_add_ps(v.lo, m), _mm256_add_ps(v.hi, m) };
 }
 
 static inline lanes_i lanes_signed(__m128i bytes)

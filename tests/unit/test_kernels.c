@@ -42,7 +42,8 @@ static int scale_at(glmq_dtype dtype)
     return 0;
 }
 
-/* Random blocks; block i has the half `first` + i where the type has one. */
+/* Random blocks; block i has the half `first` + i where the type has one.  What is added to
+ * products is kept finite: of two NaN, C does not say which one a sum keeps. */
 static void fill_blocks(glmq_dtype dtype, size_t first, size_t blocks, uint8_t *src)
 {
     const size_t bytes = glmq_dtype_info_of(dtype)->bytes;
@@ -50,6 +51,8 @@ static void fill_blocks(glmq_dtype dtype, size_t first, size_t blocks, uint8_t *
     for (size_t i = 0; i < blocks * bytes; i++) src[i] = random_byte();
     for (size_t i = 0; at >= 0 && i < blocks; i++)
         store_le16(src + i * bytes + (size_t)at, (uint16_t)(first + i));
+    for (size_t i = 0; (dtype == GLMQ_DT_Q4_1 || dtype == GLMQ_DT_Q5_1) && i < blocks; i++)
+        src[i * bytes + 3] &= 0xbf;
 }
 
 static void compare_blocks(glmq_isa_level level, glmq_dtype dtype, size_t first, size_t blocks)
@@ -88,7 +91,7 @@ static void every_level_decodes_blocks_to_the_same_bits(void **state)
                 compare_blocks((glmq_isa_level)level, (glmq_dtype)d, 0x3400, blocks);
         }
     }
-    assert_true(types >= 22);
+    assert_true(types >= 27);
 }
 
 /* ---- plain floats ---- */
