@@ -12,19 +12,16 @@
 #include "base/num.h"
 #include "base/safe.h"
 
-/* Twice the E2M1 value; there is no minus zero. */
-GLMQ_HD float fp4_twice(int code)
-{
-    const int8_t value[16] = { 0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12 };
-    return (float)value[code];
-}
-
-/* n weights from the low nibbles of n bytes, n from the high ones. */
+/* n weights from the low nibbles of n bytes, n from the high ones: twice the E2M1 values times
+ * the scale.  There is no minus zero. */
 GLMQ_HD void fp4_put(const uint8_t *qs, int n, float scale, float *w)
 {
+    const int8_t value[16] = { 0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12 };
+    float scaled[16];
+    for (int k = 0; k < 16; k++) scaled[k] = (float)value[k] * scale;
     for (int j = 0; j < n; j++) {
-        w[j] = fp4_twice(qs[j] & 15) * scale;
-        w[j + n] = fp4_twice(qs[j] >> 4) * scale;
+        w[j] = scaled[qs[j] & 15];
+        w[j + n] = scaled[qs[j] >> 4];
     }
 }
 
