@@ -23,11 +23,23 @@ typedef enum block_kind {
     BLOCK_KINDS
 } block_kind;
 
+/* A row's groups of four-bit floats (E2M1), of 16 or 32 columns: the bytes of group g are at
+ * codes + g / per * block + g % per * each. */
+typedef struct fp4_run {
+    const uint8_t *codes;
+    size_t block, each, per;
+    size_t groups, group;
+    int halves;    /* the first half of a group in the low nibbles; or every even column */
+    int plus_zero; /* code 8 is +0                                                      */
+} fp4_run;
+
 typedef struct glmq_kernels {
     void (*widen[FLOAT_KINDS])(const uint8_t *src, size_t n, float *w);
     void (*narrow[FLOAT_KINDS])(const float *w, size_t n, uint8_t *dst);
     /* E4M3 codes times one scale. */
     void (*scale_e4m3)(const uint8_t *q, size_t n, float s, float *w);
+    /* E2M1 codes times the scale of each group. */
+    void (*scale_fp4)(const fp4_run *r, const float *s, float *w);
 
     /* n codes of 2..8 bits <-> an LSB-first bit stream.  Packing writes whole bytes, unused
      * bits 0; unpacking reads no byte behind the last code's. */

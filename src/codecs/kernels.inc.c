@@ -373,6 +373,7 @@ const glmq_kernels KERNELS = {
     .widen = { widen_f16, widen_bf16, widen_f32 },
     .narrow = { narrow_f16, narrow_bf16, narrow_f32 },
     .scale_e4m3 = scale_e4m3,
+    .scale_fp4 = scale_fp4,
     .unpack = { NULL, NULL, unpack_2, unpack_3, unpack_4, unpack_5, unpack_6, unpack_7, unpack_8 },
     .pack = { NULL, NULL, pack_2, pack_3, pack_4, pack_5, pack_6, pack_7, pack_8 },
     .transpose = transpose,

@@ -184,12 +184,74 @@ static void every_level_scales_e4m3_to_the_same_bits(void **state)
             }
 }
 
+/* ---- E2M1 ---- */
+
+static float e2m1(unsigned code, int plus_zero)
+{
+    static const float magnitude[8] = { 0, 0.5f, 1, 1.5f, 2, 3, 4, 6 };
+    if (plus_zero && code == 8) return 0;
+    return code & 8 ? -magnitude[code & 7] : magnitude[code & 7];
+}
+
+/* The code of column c of a group. */
+static unsigned code_of(const fp4_run *r, const uint8_t *q, size_t c)
+{
+    if (r->halves) return c < r->group / 2 ? q[c] & 15 : q[c - r->group / 2] >> 4;
+    return q[c / 2] >> 4 * (c % 2) & 15;
+}
+
+static void compare_fp4(glmq_isa_level level, fp4_run r)
+{
+    static const float scales[] = { 1, 0.1f, 0x1.8p-130f, 0x1p-149f, 0x1.8p126f, 0x1.9p20f };
+    const size_t blocks = (r.groups + r.per - 1) / r.per, last = (r.groups - 1) % r.per;
+    const size_t bytes = (blocks - 1) * r.block + last * r.each + r.group / 2;
+    uint8_t *codes = need(bytes);
+    float *w = need(r.groups * r.group * sizeof *w), *s = need(r.groups * sizeof *s);
+
+    for (size_t i = 0; i < bytes; i++) codes[i] = random_byte();
+    for (size_t g = 0; g < r.groups; g++) s[g] = scales[g % (sizeof scales / sizeof *scales)];
+    r.codes = codes;
+    glmq_kernels_at(level)->scale_fp4(&r, s, w);
+    for (size_t i = 0; i < r.groups * r.group; i++) {
+        const size_t g = i / r.group;
+        const uint8_t *q = codes + g / r.per * r.block + g % r.per * r.each;
+        const float want = e2m1(code_of(&r, q, i % r.group), r.plus_zero) * s[g];
+        if (bits_from_f32(w[i]) != bits_from_f32(want))
+            fail_msg("%s: weight %zu of group %zu is %a, expected %a", glmq_isa_name(level),
+                     i % r.group, g, (double)w[i], (double)want);
+    }
+    free(codes);
+    free(w);
+    free(s);
+}
+
+/* As GGUF and as Hugging Face checkpoints store them, with whole and broken last blocks. */
+static void every_level_scales_groups_of_e2m1(void **state)
+{
+    static const fp4_run runs[] = {
+        { .block = 17, .per = 1, .group = 32, .halves = 1, .plus_zero = 1 },
+        { .block = 36, .each = 8, .per = 4, .group = 16, .halves = 1, .plus_zero = 1 },
+        { .block = 8, .per = 1, .group = 16, .plus_zero = 1 },
+        { .block = 8, .per = 1, .group = 16 },
+        { .block = 16, .per = 1, .group = 32 },
+    };
+    (void)state;
+    for (int level = ISA_BASE; level <= (int)glmq_isa_of_machine(); level++)
+        for (size_t i = 0; i < sizeof runs / sizeof *runs; i++)
+            for (size_t groups = 1; groups < 70; groups++) {
+                fp4_run r = runs[i];
+                r.groups = groups;
+                compare_fp4((glmq_isa_level)level, r);
+            }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_level_decodes_blocks_to_the_same_bits),
         cmocka_unit_test(every_level_converts_halves_to_the_same_bits),
         cmocka_unit_test(every_level_scales_e4m3_to_the_same_bits),
+        cmocka_unit_test(every_level_scales_groups_of_e2m1),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
