@@ -56,15 +56,6 @@ static void decode_mxfp4(const uint8_t *restrict src, size_t blocks, float *rest
         e2m1_put_halves_32(src + 1, lanes_scaled(e2m1_twice, mxfp4_scale(src[0])), w);
 }
 
-static void decode_nvfp4(const uint8_t *restrict src, size_t blocks, float *restrict w)
-{
-    for (size_t i = 0; i < blocks; i++, src += 36)
-        for (int g = 0; g < 4; g++, w += 16) {
-            const lanes_f table = lanes_scaled(e2m1_twice, nvfp4_scale(src[g]) * 0.5f);
-            lanes_put(lanes_look_16(table, e2m1_halves(src + 4 + 8 * g)), w);
-        }
-}
-
 #else
 
 static inline void e2m1_put_scaled(const fp4_run *r, const uint8_t *q, float s, float *w)
@@ -80,7 +71,6 @@ static inline void e2m1_put_scaled(const fp4_run *r, const uint8_t *q, float s, 
 }
 
 BLOCK_AFTER_BLOCK(mxfp4, 32, 17)
-BLOCK_AFTER_BLOCK(nvfp4, 64, 36)
 
 #endif
 

@@ -412,7 +412,6 @@ const glmq_kernels KERNELS = {
         [GLMQ_DT_TQ1_0] = decode_tq1_0,
         [GLMQ_DT_TQ2_0] = decode_tq2_0,
         [GLMQ_DT_MXFP4] = decode_mxfp4,
-        [GLMQ_DT_NVFP4] = decode_nvfp4,
         [GLMQ_DT_Q1_0] = decode_q1_0,
         [GLMQ_DT_Q2_0] = decode_q2_0,
     },
