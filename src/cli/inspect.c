@@ -238,7 +238,9 @@ static glmq_status inspect(const char *path, const settings *s, glmq_error *err)
     glmq_checkpoint c = { 0 }, other = { 0 };
     glmq_status st = check_settings(s, err);
 
-    if (!st) st = glmq_checkpoint_open(&c, path, s->common.from, 1, err);
+    if (!st)
+        st = glmq_checkpoint_open(&c, path, s->common.from,
+                                  s->check ? GLMQ_OPEN_BROKEN : GLMQ_OPEN_INCOMPLETE, err);
     in.graph = c.graph;
     if (!st) st = s->dump ? dump(c.graph, s, err) : gather_and_print(&in, s, &other, err);
     glmq_inspection_free(&in);

@@ -345,8 +345,10 @@ static glmq_status miss(walk *w, glmq_role role, int64_t layer, int64_t from, in
     w->missing += (uint64_t)(to - from);
     for (int64_t e = from; e < to && w->listed < LISTED_MAX; e++, w->listed++) {
         const char *name = name_at(w->g, role, layer, e);
+        uint64_t told;
 
         if (!name) return glmq_fail(err, GLMQ_E_NOMEM, "missing tensors");
+        if (glmq_strmap_get(&w->g->unreadable, name, strlen(name), &told)) continue;
         if (!w->first) w->first = name;
         if (!w->g->allow_incomplete) break;
         if (glmq_graph_note(w->g, GLMQ_ERROR, "missing-tensor", name, NULL, "tensor is missing"))
