@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/num.h"
 #include "base/safe.h"
+#include "planar.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -71,8 +72,14 @@ static int packed_zero(const ints_map *m, uint64_t r, uint64_t g)
     const unsigned at = m->interleaved ? nibble_at[bit % 32 / 4] : (unsigned)(bit % 32);
     const unsigned mask = (1u << m->bits) - 1;
     const uint8_t *p = m->zeros + 4 * (bit / 32 * m->zero_word + g * m->zero_group);
-    uint32_t v = load_le32(p);
+    uint32_t v;
 
+    if (m->planar) {
+        const uint64_t row = m->zero_first + r, word = row / PLANAR_RUN * m->bits;
+        return (int)planar_code(m->zeros + 4 * (word * m->zero_word + g * m->zero_group),
+                                m->zero_word, m->bits, (unsigned)(row % PLANAR_RUN));
+    }
+    v = load_le32(p);
     if (fills_words(m->bits)) {
         if (m->minus_one) v += ones_of(m->bits);
         return (int)(v >> at & mask);
@@ -98,6 +105,7 @@ static void set_zeros(const ints_map *m, uint64_t r, uint64_t g, const int *zero
 {
     const uint64_t words = ints_zero_words(m->bits);
     uint32_t word[BITS_MAX + 1] = { 0 };
+    uint8_t run[PLANAR_RUN] = { 0 };
     uint8_t *p;
 
     if (m->zero_kind == INTS_MID && !m->zeros) return;
@@ -114,7 +122,9 @@ static void set_zeros(const ints_map *m, uint64_t r, uint64_t g, const int *zero
         const uint64_t v = (uint64_t)((unsigned)(zero[i] - less) & mask) << bit % 32;
         word[bit / 32] |= (uint32_t)v;
         word[bit / 32 + 1] |= (uint32_t)(v >> 32);
+        run[i] = (uint8_t)zero[i];
     }
+    if (m->planar) planar_pack(run, PLANAR_RUN, m->bits, (uint8_t *)word);
     if (m->minus_one && words == 1) {
         const uint32_t used = n * m->bits == 32 ? UINT32_MAX : (1u << n * m->bits) - 1;
         word[0] = (word[0] - (ones_of(m->bits) & used)) & used;
@@ -200,14 +210,22 @@ static void load_codes(const ints_map *m, uint64_t r, uint64_t rows, uint64_t c,
         return;
     }
     k->transpose(p, m->code_word, words_of(m, n), rows, turned, WORDS);
-    for (uint64_t i = 0; i < rows; i++)
-        k->unpack[m->bits](turned + i * WORDS * 4, n, q + i * stride);
+    for (uint64_t i = 0; i < rows; i++) {
+        if (m->planar)
+            planar_unpack(turned + i * WORDS * 4, n, m->bits, q + i * stride);
+        else
+            k->unpack[m->bits](turned + i * WORDS * 4, n, q + i * stride);
+    }
 }
 
 /* A row's codes as whole words. */
 static void pack_words(const ints_map *m, const uint8_t *q, size_t n, uint8_t *dst)
 {
     const size_t words = words_of(m, n);
+    if (m->planar) {
+        planar_pack(q, n, m->bits, dst);
+        return;
+    }
     store_le32(dst + 4 * (words - 1), 0); /* bits of no code */
     glmq_kernels_now()->pack[m->bits](q, n, dst);
 }
