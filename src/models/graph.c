@@ -203,10 +203,13 @@ void glmq_graph_close(glmq_graph *g)
 
 /* ---- what cannot be read ---- */
 
-/* Readers say of a companion that it "is missing"; whatever else is wrong, it is bad. */
+/* Readers say of a companion that it "is missing", and of codes that they are "without the
+ * arrays of" a format; whatever else is wrong, it is bad. */
 static const char *code_of(const glmq_error *err)
 {
-    return strstr(err->msg, " is missing") ? "missing-companion" : "bad-tensor";
+    const int missing =
+        strstr(err->msg, " is missing") || strstr(err->msg, " without the arrays of ");
+    return missing ? "missing-companion" : "bad-tensor";
 }
 
 glmq_status glmq_graph_leave_out(glmq_graph *g, const char *name, const char *file, glmq_status st,

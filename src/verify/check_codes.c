@@ -84,6 +84,15 @@ static glmq_status look_at_order(const glmq_codes *k, uint64_t cols, glmq_found 
                           uneven, k->groups, size);
 }
 
+static int has_one_scale(const glmq_layout *l)
+{
+    const glmq_slot_layout *s = &l->slot[GLMQ_SLOT_SCALES];
+    uint64_t n = s->dtype != GLMQ_DT_NONE;
+
+    for (int d = 0; d < s->rank; d++) n *= s->dims[d] == 1;
+    return n == 1;
+}
+
 enum { CHECK_TILE_BYTES = 1 << 20 };
 
 static glmq_status look_at_codes(glmq_checker *c, const glmq_part *part, scales *s,
@@ -93,11 +102,12 @@ static glmq_status look_at_codes(glmq_checker *c, const glmq_part *part, scales 
     const uint64_t quantum = glmq_fetch_layout(c->fetch)->row_quantum;
     const uint32_t groups = glmq_encoding_groups(enc, part->cols);
     const uint64_t step = quantum ? quantum : 1;
-    const uint64_t band = enc->group_rows > 1 ? enc->group_rows : 1;
+    uint64_t band = enc->group_rows > 1 ? enc->group_rows : 1; /* rows per scale */
     uint64_t tile = ceil_div_u64(CHECK_TILE_BYTES, part->cols);
 
     tile = ceil_div_u64(tile, step) * step;
     if (tile > part->rows) tile = part->rows;
+    if (has_one_scale(glmq_fetch_layout(c->fetch))) band = tile;
     const size_t floats = (size_t)(tile * groups) * sizeof(float);
     uint8_t *at = glmq_checker_scratch(c, 3 * floats + (size_t)(tile * part->cols));
     if (!at) return glmq_fail(err, GLMQ_E_NOMEM, "codes of %" PRIu64 " rows", tile);
@@ -215,28 +225,24 @@ static glmq_status scan_slot(glmq_checker *c, const glmq_span *span, slot_scan *
     return GLMQ_OK;
 }
 
-/* *usable 0 when the tensor cannot be decoded with them. */
-static glmq_status look_at_stored_scales(glmq_checker *c, const glmq_part *part, int *usable,
-                                         glmq_found **list, glmq_error *err)
+/* Scales that nothing should decode with. */
+static glmq_status tell_stored(const slot_scan *scan, glmq_found **list, glmq_error *err)
 {
-    const int codes = part->enc.codec && part->enc.codec->get_codes;
-    slot_scan scan = { 0 };
+    if (!scan->unfinite) return GLMQ_OK;
+    return glmq_found_add(list, err, GLMQ_ERROR, "scale-not-finite",
+                          "%" PRIu64 " of %" PRIu64
+                          " scales are NaN or infinite; the first is number %" PRIu64,
+                          scan->unfinite, scan->count, scan->first);
+}
 
-    *usable = 1;
-    GLMQ_TRY(scan_slot(c, &part->span[GLMQ_SLOT_SCALES], &scan, err));
-    if (scan.unfinite) {
-        *usable = 0;
-        return glmq_found_add(list, err, GLMQ_ERROR, "scale-not-finite",
-                              "%" PRIu64 " of %" PRIu64
-                              " scales are NaN or infinite; the first is number %" PRIu64,
-                              scan.unfinite, scan.count, scan.first);
-    }
-    /* Codes that point into a book are never zero: a group of zeros is scaled by 0.  All of
-     * them, and nothing is left of the tensor. */
-    if (!codes && scan.count && scan.zero == scan.count)
-        return glmq_found_add(list, err, GLMQ_WARNING, "scale-zero", "all %" PRIu64 " scales are 0",
-                              scan.count);
-    return GLMQ_OK;
+/* Codes that point into a book are never zero, and a group of zeros is scaled by 0: but when
+ * all groups are, nothing is left of the tensor. */
+static glmq_status tell_all_zero(const slot_scan *scan, const glmq_part *part, glmq_found **list,
+                                 glmq_error *err)
+{
+    if (part->enc.codec->get_codes || !scan->count || scan->zero < scan->count) return GLMQ_OK;
+    return glmq_found_add(list, err, GLMQ_WARNING, "scale-zero", "all %" PRIu64 " scales are 0",
+                          scan->count);
 }
 
 /* One value for the tensor or its activations: finite and positive, or it is of no use. */
@@ -287,19 +293,30 @@ static glmq_status take_global(glmq_checker *c, const glmq_part *part, glmq_chec
     return GLMQ_OK;
 }
 
+/* What the codec refuses: for its scales, by what it says, or for anything else. */
+static glmq_status tell_refusal(const slot_scan *scan, glmq_found **list, glmq_error *err)
+{
+    const int bad = scan->zero + scan->negative && strstr(err->msg, "scale");
+
+    return glmq_found_add(list, err, GLMQ_ERROR, bad ? "scale-not-positive" : "bad-tensor", "%s",
+                          err->msg);
+}
+
 glmq_status glmq_check_part(glmq_checker *c, const glmq_part *part, glmq_checked *out, int *usable,
                             glmq_error *err)
 {
-    GLMQ_TRY(look_at_stored_scales(c, part, usable, &out->found, err));
-    GLMQ_TRY(look_at_single(c, &part->span[GLMQ_SLOT_GLOBAL], "global scale", &out->found, err));
-    if (*usable) {
-        const glmq_status st = look_at_part(c, part, &out->found, err);
-        if (!glmq_check_is_problem(st)) GLMQ_TRY(st);
-        if (st) {
-            *usable = 0;
-            GLMQ_TRY(glmq_found_add(&out->found, err, GLMQ_ERROR, "bad-tensor", "%s", err->msg));
-        }
-    }
+    glmq_found **list = &out->found;
+    slot_scan scan = { 0 };
+
+    GLMQ_TRY(scan_slot(c, &part->span[GLMQ_SLOT_SCALES], &scan, err));
+    GLMQ_TRY(tell_stored(&scan, list, err));
+    GLMQ_TRY(look_at_single(c, &part->span[GLMQ_SLOT_GLOBAL], "global scale", list, err));
+    GLMQ_TRY(look_at_single(c, &part->span[GLMQ_SLOT_INPUT_SCALE], "input scale", list, err));
     GLMQ_TRY(take_global(c, part, out, err));
-    return look_at_single(c, &part->span[GLMQ_SLOT_INPUT_SCALE], "input scale", &out->found, err);
+    *usable = scan.unfinite == 0;
+    if (!*usable) return GLMQ_OK;
+    const glmq_status st = look_at_part(c, part, list, err);
+    *usable = st == GLMQ_OK;
+    if (!st) return tell_all_zero(&scan, part, list, err);
+    return glmq_check_is_problem(st) ? tell_refusal(&scan, list, err) : st;
 }
