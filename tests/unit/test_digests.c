@@ -1,7 +1,10 @@
 /* The digests of every fixture checkpoint against the lists that were made without glmq. */
 #include "unit/fixture_list.h"
+#include "models/graph.h"
+#include "readers/catalog.h"
 #include "verify/digest.h"
 #include <dirent.h>
+#include <inttypes.h>
 
 typedef char hex_digest[33];
 
@@ -59,6 +62,30 @@ static void every_fixture_has_the_digests_of_its_list(void **state)
     }
 }
 
+/* A quantized tensor is one thing: whatever is stored belongs to one tensor, companions and all,
+ * or is listed as dropped; what tensors share is divided among them. */
+static void every_stored_byte_belongs_to_one_tensor(void **state)
+{
+    (void)state;
+    if (!fixtures_or_skip()) skip();
+    for (size_t i = 0; i < GLMQ_COUNT(fixture_list); i++) {
+        uint64_t stored = 0, told = 0, dropped = 0, tensors;
+        listed_open o;
+
+        if (!open_listed(&fixture_list[i], &o)) continue;
+        tensors = glmq_graph_count(o.g);
+        for (size_t a = 0; a < o.g->catalog->count; a++) {
+            stored += o.g->catalog->arrays[a].bytes;
+            dropped += o.g->fate[a] == FATE_DROPPED ? o.g->catalog->arrays[a].bytes : 0;
+        }
+        for (size_t t = 0; t < tensors; t++) told += glmq_tensor_bytes(glmq_graph_tensor(o.g, t));
+        if (told + dropped > stored || told + dropped + tensors < stored) /* shares round down */
+            fail_msg("%s: %" PRIu64 " bytes stored, %" PRIu64 " told", fixture_list[i].name, stored,
+                     told + dropped);
+        close_listed(&o);
+    }
+}
+
 /* Does the folder hold a checkpoint: a GGUF, or shards beside a config? */
 static int is_checkpoint(const char *root, const char *name)
 {
@@ -102,6 +129,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_fixture_has_the_digests_of_its_list),
+        cmocka_unit_test(every_stored_byte_belongs_to_one_tensor),
         cmocka_unit_test(no_fixture_is_without_a_list),
     };
     return cmocka_run_group_tests_name("digests", tests, NULL, NULL);
