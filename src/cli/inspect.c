@@ -227,8 +227,10 @@ static glmq_status gather_and_print(glmq_inspection *in, const settings *s, glmq
     in->verbose = s->common.verbose;
     GLMQ_TRY(s->common.json ? glmq_inspection_json(in, stdout, err)
                             : glmq_inspection_text(in, stdout, err));
-    if ((in->checked && in->check.errors) || (in->diffed && !glmq_report_passes(&in->diff)))
-        return GLMQ_E_MISMATCH; /* what was printed says it */
+    if ((in->checked && in->check.errors) || (in->diffed && !glmq_report_passes(&in->diff))) {
+        err->msg[0] = '\0'; /* what was printed says it */
+        return GLMQ_E_MISMATCH;
+    }
     return GLMQ_OK;
 }
 

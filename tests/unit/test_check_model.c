@@ -169,6 +169,30 @@ static void tells_a_misshapen_scale(void **state)
     finish(&x, &c);
 }
 
+static void tells_a_tensor_of_another_shape(void **state)
+{
+    checkpoint c = make_model(GLM4, 2);
+
+    (void)state;
+    reshape(find(&c, up), 2, 16, 16);
+    checked x = check(&c);
+    has(&x, GLMQ_ERROR, "bad-tensor", up, "shape 16 x 16, expected 16 x 32");
+    assert_int_equal(x.c.errors, 1);
+    finish(&x, &c);
+}
+
+static void tells_an_expert_too_many(void **state)
+{
+    static const char third[] = "model.layers.1.mlp.experts.2.up_proj.weight";
+    checkpoint c = make_model(GLM4, 2);
+
+    (void)state;
+    add(&c, "BF16", third, 2, 16, 32, 0);
+    checked x = check(&c);
+    has(&x, GLMQ_ERROR, "bad-tensor", third, "layer 1 has 2 experts by the config");
+    finish(&x, &c);
+}
+
 static void refuses_it_all_when_not_told_to_tolerate(void **state)
 {
     const glmq_graph_options how = { .allow_incomplete = 1 };
@@ -439,6 +463,8 @@ int main(void)
         cmocka_unit_test(tells_a_missing_scale_and_looks_at_the_rest),
         cmocka_unit_test(tells_a_missing_weight),
         cmocka_unit_test(tells_a_misshapen_scale),
+        cmocka_unit_test(tells_a_tensor_of_another_shape),
+        cmocka_unit_test(tells_an_expert_too_many),
         cmocka_unit_test(refuses_it_all_when_not_told_to_tolerate),
         cmocka_unit_test(tells_zero_and_unfinite_scales_of_fp8),
         cmocka_unit_test(tells_a_code_that_is_no_number),
