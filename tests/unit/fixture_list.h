@@ -14,7 +14,6 @@ static const struct listed {
     const char *file;   /* inside the folder; NULL: the folder itself            */
     const char *format; /* the reader's name                                     */
     int incomplete;     /* made with --allow-incomplete in mind                  */
-    int pending;        /* its format is refused by this version                 */
 } fixture_list[] = {
     { .name = "fp8-block-ragged", .file = "ragged.safetensors", .format = "fp8" },
     { .name = "glm47-bf16", .format = "bf16" },
@@ -23,7 +22,7 @@ static const struct listed {
     { .name = "glm47-fp8-block", .format = "fp8" },
     { .name = "glm47-gguf-q4_k_m-split", .format = "gguf" },
     { .name = "glm47-gguf-q8_0", .format = "gguf" },
-    { .name = "glm47flash-aqlm", .format = "aqlm", .pending = 1 },
+    { .name = "glm47flash-aqlm", .format = "aqlm" },
     { .name = "glm47flash-awq-g32-layer1", .format = "awq", .incomplete = 1 },
     { .name = "glm47flash-bf16", .format = "bf16" },
     { .name = "glm47flash-compressed-tensors-asym-g32-layer1",
@@ -31,17 +30,32 @@ static const struct listed {
       .incomplete = 1 },
     { .name = "glm47flash-gguf-q4_k_m", .format = "gguf" },
     { .name = "glm47flash-gptq-actorder", .format = "gptq" },
-    { .name = "glm47flash-nvfp4-compressed-tensors", .format = "compressed-tensors", .pending = 1 },
-    { .name = "glm47flash-tq3", .format = "tq3", .pending = 1 },
-    { .name = "glm47flash-tq3-mixed", .format = "tq3", .pending = 1 },
+    { .name = "glm47flash-nvfp4-compressed-tensors", .format = "compressed-tensors" },
+    { .name = "glm47flash-tq3", .format = "tq3" },
+    { .name = "glm47flash-tq3-mixed", .format = "tq3" },
     { .name = "glm5-bf16", .format = "bf16" },
     { .name = "glm5-gguf-q4_k_m", .format = "gguf" },
     { .name = "glm5-gptq-autoround-reap", .format = "gptq" },
-    { .name = "glm5-nvfp4-modelopt", .format = "nvfp4", .pending = 1 },
-    { .name = "glm5-tq3", .format = "tq3", .pending = 1 },
-    { .name = "glm5-tq3-v07", .format = "tq3", .pending = 1 },
-    { .name = "glm5-vq", .format = "vq", .pending = 1 },
+    { .name = "glm5-nvfp4-modelopt", .format = "nvfp4" },
+    { .name = "glm5-tq3", .format = "tq3" },
+    { .name = "glm5-tq3-v07", .format = "tq3" },
+    { .name = "glm5-vq", .format = "vq" },
 };
+
+/* Those whose format this version refuses.  A row goes when its format is read. */
+static const char *const pending_list[] = {
+    "glm47flash-aqlm",     "glm47flash-nvfp4-compressed-tensors",
+    "glm47flash-tq3",      "glm47flash-tq3-mixed",
+    "glm5-nvfp4-modelopt", "glm5-tq3",
+    "glm5-tq3-v07",        "glm5-vq",
+};
+
+static inline int is_pending(const struct listed *f)
+{
+    for (size_t i = 0; i < sizeof pending_list / sizeof *pending_list; i++)
+        if (strcmp(pending_list[i], f->name) == 0) return 1;
+    return 0;
+}
 
 /* A fixture as a path; NULL where it is not at hand. */
 static inline const char *listed_path(const struct listed *f)
@@ -74,7 +88,7 @@ static inline int open_listed(const struct listed *f, listed_open *o)
     }
     assert_int_equal(glmq_source_open(&o->src, path, NULL, &err), GLMQ_OK);
     st = glmq_graph_open(&o->g, o->src, &opt, &err);
-    if (f->pending) {
+    if (is_pending(f)) {
         if (st != GLMQ_E_UNSUPPORTED)
             fail_msg("%s: listed as refused, but %s", f->name, st ? err.msg : "it opens");
         printf("pending: %s: %s\n", f->name, err.msg);
