@@ -236,11 +236,16 @@ static glmq_status tell_stored(const slot_scan *scan, glmq_found **list, glmq_er
 }
 
 /* Codes that point into a book are never zero, and a group of zeros is scaled by 0: but when
- * all groups are, nothing is left of the tensor. */
-static glmq_status tell_all_zero(const slot_scan *scan, const glmq_part *part, glmq_found **list,
-                                 glmq_error *err)
+ * all groups are, nothing is left of the tensor.  What scales them is a norm. */
+static glmq_status tell_norms(const slot_scan *scan, const glmq_part *part, glmq_found **list,
+                              glmq_error *err)
 {
-    if (part->enc.codec->get_codes || !scan->count || scan->zero < scan->count) return GLMQ_OK;
+    if (part->enc.codec->get_codes || !scan->count) return GLMQ_OK;
+    if (scan->negative)
+        GLMQ_TRY(glmq_found_add(list, err, GLMQ_WARNING, "norm-negative",
+                                "%" PRIu64 " of %" PRIu64 " norms of groups are negative",
+                                scan->negative, scan->count));
+    if (scan->zero < scan->count) return GLMQ_OK;
     return glmq_found_add(list, err, GLMQ_WARNING, "scale-zero", "all %" PRIu64 " scales are 0",
                           scan->count);
 }
@@ -317,6 +322,6 @@ glmq_status glmq_check_part(glmq_checker *c, const glmq_part *part, glmq_checked
     if (!*usable) return GLMQ_OK;
     const glmq_status st = look_at_part(c, part, list, err);
     *usable = st == GLMQ_OK;
-    if (!st) return tell_all_zero(&scan, part, list, err);
+    if (!st) return tell_norms(&scan, part, list, err);
     return glmq_check_is_problem(st) ? tell_refusal(&scan, list, err) : st;
 }
