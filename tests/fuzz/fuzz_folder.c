@@ -1,6 +1,7 @@
 /* A folder of the fuzzer's own, and everything that glmq-inspect does with a checkpoint in it. */
 #include "fuzz_folder.h"
 #include "fuzz.h"
+#include "glmq/glmq.h"
 #include "readers/reader.h"
 #include "verify/check.h"
 #include <stdio.h>
@@ -88,6 +89,28 @@ static void check(const glmq_graph *g)
     glmq_check_free(&c);
 }
 
+/* Nothing is written; but configs are edited and every array is laid out. */
+static void plan(const glmq_graph *g)
+{
+    static const char *const targets[] = { "bf16", "gptq", "gguf:Q8_0" };
+    const glmq_plan_options opt = { .jobs = 1 };
+    char dst[128];
+    glmq_error err = { .status = GLMQ_OK };
+
+    snprintf(dst, sizeof dst, "%s/out", fuzz_folder());
+    for (size_t i = 0; i < sizeof targets / sizeof *targets; i++) {
+        glmq_recipe *recipe = NULL;
+        glmq_plan *plan = NULL;
+
+        if (glmq_recipe_open(&recipe, targets[i], &err)) fuzz_broken(err.msg);
+        err.msg[0] = '\0';
+        if (glmq_plan_open(&plan, g, recipe, dst, &opt, &err) && !err.msg[0])
+            fuzz_broken("no plan, and no message");
+        glmq_plan_close(plan);
+        glmq_recipe_close(recipe);
+    }
+}
+
 static void open_with(const char *from, int tolerate)
 {
     const glmq_graph_options opt = {
@@ -103,7 +126,10 @@ static void open_with(const char *from, int tolerate)
         if (g) fuzz_broken("a graph in spite of an error");
     } else {
         walk(g);
-        if (tolerate) check(g);
+        if (tolerate)
+            check(g);
+        else
+            plan(g);
     }
     glmq_graph_close(g);
     glmq_source_close(src);
