@@ -147,7 +147,7 @@ static uint64_t tensor_peak(void *user, size_t i)
 
     for (int p = 0; p < t->parts; p++)
         peak += glmq_fetch_peak(&t->part[p], glmq_tensor_tile_rows(t));
-    return peak;
+    return glmq_check_is_indexer(t->role) ? 2 * peak : peak; /* for the digest, once more */
 }
 
 static glmq_status take_found(void *user, size_t i, glmq_error *err)
