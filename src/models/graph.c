@@ -203,13 +203,14 @@ void glmq_graph_close(glmq_graph *g)
 
 /* ---- what cannot be read ---- */
 
-/* Readers say of a companion that it "is missing", and of codes that they are "without the
- * arrays of" a format; whatever else is wrong, it is bad. */
+/* How readers say that a companion is not there; whatever else is wrong, it is bad. */
 static const char *code_of(const glmq_error *err)
 {
-    const int missing =
-        strstr(err->msg, " is missing") || strstr(err->msg, " without the arrays of ");
-    return missing ? "missing-companion" : "bad-tensor";
+    static const char *const words[] = { " missing", " without ", " lacks " };
+
+    for (size_t i = 0; i < GLMQ_COUNT(words); i++)
+        if (strstr(err->msg, words[i])) return "missing-companion";
+    return "bad-tensor";
 }
 
 glmq_status glmq_graph_leave_out(glmq_graph *g, const char *name, const char *file, glmq_status st,
