@@ -87,18 +87,39 @@ typedef struct extent {
     float amax;                    /* of the finite ones                                  */
 } extent;
 
-static void look_at_values(extent *x, const float *w, uint64_t at, uint64_t n)
+/* Magnitudes order like their bits: infinity and NaN are the largest. */
+static uint32_t largest_bits(const float *w, uint64_t n)
+{
+    uint32_t most = 0;
+
+    for (uint64_t i = 0; i < n; i++) {
+        const uint32_t bits = bits_from_f32(w[i]) & 0x7fffffff;
+        most = bits > most ? bits : most;
+    }
+    return most;
+}
+
+static void count_unfinite(extent *x, const float *w, uint64_t at, uint64_t n)
 {
     for (uint64_t i = 0; i < n; i++) {
-        const float a = fabsf(w[i]);
-        if (a <= 3.40282347e38f) {
-            x->amax = a > x->amax ? a : x->amax;
+        if (isfinite(w[i])) {
+            x->amax = fabsf(w[i]) > x->amax ? fabsf(w[i]) : x->amax;
             continue;
         }
         if (x->nan + x->infinite == 0) x->first = at + i;
-        x->nan += a != a ? 1 : 0;
-        x->infinite += a == a ? 1 : 0;
+        x->nan += isnan(w[i]) ? 1 : 0;
+        x->infinite += isnan(w[i]) ? 0 : 1;
     }
+}
+
+static void look_at_values(extent *x, const float *w, uint64_t at, uint64_t n)
+{
+    const uint32_t most = largest_bits(w, n);
+
+    if (most >= 0x7f800000)
+        count_unfinite(x, w, at, n);
+    else if (f32_from_bits(most) > x->amax)
+        x->amax = f32_from_bits(most);
 }
 
 static glmq_status tell_values(const extent *x, const glmq_tensor *t, glmq_found **list,
