@@ -23,7 +23,7 @@ float fp4_map_global(const fp4_map *m)
 
 /* ---- out ---- */
 
-enum { RUN = 16 }; /* groups at a time: their codes stay in L1 */
+enum { RUN = 256 }; /* groups at a time */
 
 /* The bytes of the scales of groups [g, g + n) of a row, n <= RUN, made plain: a GGUF's have no
  * sign, and no NaN but 0. */
@@ -31,34 +31,30 @@ static void gather(const fp4_map *m, uint64_t r, uint32_t g, uint32_t n, uint8_t
 {
     const uint8_t *at = fp4_map_at(&m->scales, r, g);
 
-    if (m->scales.log == 0)
+    if (m->scales.log == 0 && m->scales.block == 1)
+        memcpy(bytes, at, n);
+    else if (m->scales.log == 0)
         for (uint32_t i = 0; i < n; i++) bytes[i] = at[i * m->scales.block];
-    else
-        for (uint32_t i = 0; i < n; i++) bytes[i] = *fp4_map_at(&m->scales, r, g + i);
-    for (uint32_t i = 0; m->ue4m3 && i < n; i++)
-        bytes[i] = (bytes[i] & 0x7f) == 0x7f ? 0 : bytes[i] & 0x7f;
+    else /* whole blocks of four */
+        for (uint32_t i = 0; i < n; i += 4, at += m->scales.block) memcpy(bytes + i, at, 4);
+    if (!m->ue4m3) return;
+    for (uint32_t i = 0; i < n; i++) {
+        const uint8_t e = bytes[i] & 0x7f;
+        bytes[i] = e == 0x7f ? 0 : e;
+    }
 }
 
-static void load_scales(const fp4_map *m, uint64_t r, uint32_t g, uint32_t n, float *s)
+/* Scales times `by`. */
+static void load_scales(const fp4_map *m, uint64_t r, uint32_t g, uint32_t n, float by, float *s)
 {
-    uint8_t bytes[RUN] = { 0 };
+    uint8_t bytes[RUN];
 
     gather(m, r, g, n, bytes);
-    if (!m->powers) {
-        glmq_kernels_now()->widen_e4m3(bytes, n, s);
-        return;
-    }
-    for (uint32_t i = 0; i < n; i++) s[i] = bytes[i] == 0xff ? INFINITY : f32_from_e8m0(bytes[i]);
-}
-
-/* The order of operations is each tool's own: scale times (or over) the global one, rounded,
- * then times the value, rounded. */
-static void apply_global(const fp4_map *m, float global, uint32_t n, float *s)
-{
-    if (m->global == FP4_MULTIPLIES)
-        for (uint32_t i = 0; i < n; i++) s[i] = s[i] * global;
-    if (m->global == FP4_DIVIDES)
-        for (uint32_t i = 0; i < n; i++) s[i] = s[i] / global;
+    if (!m->powers)
+        glmq_kernels_now()->scale_e4m3(bytes, n, by, s);
+    else
+        for (uint32_t i = 0; i < n; i++)
+            s[i] = bytes[i] == 0xff ? INFINITY : f32_from_e8m0(bytes[i]);
 }
 
 /* Groups [g, g + n) of a row, codes a byte each: all of them, or those of one block. */
@@ -78,19 +74,28 @@ static void unpack(const fp4_map *m, uint64_t r, uint32_t g, uint32_t n, uint8_t
     }
 }
 
+/* The order of operations is each tool's own: scale times (or over) the global one, rounded,
+ * then times the value, rounded. */
 void fp4_map_decode(const fp4_map *m, glmq_tile t, float *w)
 {
     const float global = fp4_map_global(m);
-    uint8_t q[RUN * 32];
+    const float by = m->global == FP4_MULTIPLIES ? global : 1.0f;
+    fp4_run run = { .block = m->codes.block,
+                    .each = m->codes.each,
+                    .per = (size_t)1 << m->codes.log,
+                    .group = m->group,
+                    .halves = m->halves,
+                    .plus_zero = m->plus_zero };
     float s[RUN];
 
     for (uint64_t r = 0; r < t.rows; r++)
         for (uint32_t g = 0, n; g < m->groups; g += n) {
             n = m->groups - g < RUN ? m->groups - g : RUN;
-            load_scales(m, r, g, n, s);
-            apply_global(m, global, n, s);
-            unpack(m, r, g, n, q);
-            glmq_kernels_now()->fp4_groups(q, n, m->group, m->plus_zero, s, w);
+            load_scales(m, r, g, n, by, s);
+            for (uint32_t i = 0; m->global == FP4_DIVIDES && i < n; i++) s[i] = s[i] / global;
+            run.codes = fp4_map_at(&m->codes, r, g);
+            run.groups = n;
+            glmq_kernels_now()->scale_fp4(&run, s, w);
             w += (size_t)n * m->group;
         }
 }
@@ -135,7 +140,7 @@ void fp4_map_get(const fp4_map *m, glmq_tile t, glmq_codes *codes)
     for (uint64_t r = 0; r < t.rows; r++) {
         float *s = codes->scale + r * m->groups;
         for (uint32_t g = 0; g < m->groups; g += RUN)
-            load_scales(m, r, g, m->groups - g < RUN ? m->groups - g : RUN, s + g);
+            load_scales(m, r, g, m->groups - g < RUN ? m->groups - g : RUN, 1.0f, s + g);
         if (codes->q) unpack(m, r, 0, m->groups, codes->q + r * m->groups * m->group);
     }
 }

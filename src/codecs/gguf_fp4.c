@@ -25,7 +25,7 @@ static glmq_status mxfp4_layout(const glmq_encoding *e, uint64_t rows, uint64_t 
 static void mxfp4_decode(const glmq_encoding *e, const glmq_bufs *b, glmq_tile t, float *w)
 {
     (void)e;
-    gguf_blocks_decode(GLMQ_DT_MXFP4, mxfp4_decode_block, b, t, w);
+    gguf_blocks_decode(GLMQ_DT_MXFP4, b, t, w);
 }
 
 static fp4_map mxfp4_map(const glmq_bufs *b, glmq_tile t)
