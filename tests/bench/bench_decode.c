@@ -319,10 +319,14 @@ static void close_encoding(bench *b)
 
 /* ---- the table ---- */
 
+/* A Python peer has one speed, into memory of its own: both of ours are held against it. */
 static void print_peer(const char *peer, const double o[2], double memory, double cache)
 {
     printf("  %-20s %7.2f %6.2fx", peer, memory, o[0] / memory);
-    if (cache > 0) printf(" %7.2f %6.2fx", cache, o[1] / cache);
+    if (cache > 0)
+        printf(" %7.2f %6.2fx", cache, o[1] / cache);
+    else
+        printf(" %7s %6.2fx", "", o[1] / memory);
 }
 
 static void print_ours(bench *b, const char *label, const double o[2])
