@@ -32,7 +32,10 @@ static const conformance encodings[] = {
     { "gptq", 4, 24, 1, GLMQ_ZERO_STORED, GLMQ_DT_F16, 1, 0, 0, 1.1f },
     { "gptq", 4, 32, 1, GLMQ_ZERO_STORED, GLMQ_DT_F16, 0, 1, 0, 1.1f },
     { "gptq", 8, 128, 1, GLMQ_ZERO_STORED, GLMQ_DT_F16, 1, 1, 0, 1.6f },
+    { "gptq", 2, 32, 1, GLMQ_ZERO_STORED, GLMQ_DT_BF16, 0, 1, 0, 1.9f },
+    { "gptq", 3, 32, 1, GLMQ_ZERO_STORED, GLMQ_DT_F32, 0, 1, 0, 1.2f },
     { "awq", 4, 32, 1, GLMQ_ZERO_STORED, GLMQ_DT_F16, 0, 0, 0, 1.1f },
+    { "awq", 4, 16, 1, GLMQ_ZERO_STORED, GLMQ_DT_F32, 0, 0, 0, 1.1f },
     { "awq", 4, 24, 1, GLMQ_ZERO_STORED, GLMQ_DT_BF16, 0, 0, 0, 1.4f },
     { "awq", 4, 0, 1, GLMQ_ZERO_MID, GLMQ_DT_F16, 0, 0, 1, 1.1f },
     { "ctpack", 2, 0, 1, GLMQ_ZERO_MID, GLMQ_DT_F16, 0, 0, 0, 1.1f },
@@ -41,6 +44,10 @@ static const conformance encodings[] = {
     { "ctpack", 4, 4, 1, GLMQ_ZERO_STORED, GLMQ_DT_BF16, 0, 0, 0, 1.2f },
     { "ctpack", 4, 4, 1, GLMQ_ZERO_STORED, GLMQ_DT_F16, 1, 0, 0, 1.2f },
     { "ctpack", 4, 4, 1, GLMQ_ZERO_MID, GLMQ_DT_F32, 2, 1, 0, 1.2f },
+    { "ctpack", 2, 16, 1, GLMQ_ZERO_MID, GLMQ_DT_F16, 0, 0, 0, 1.1f },
+    { "ctpack", 3, 16, 1, GLMQ_ZERO_STORED, GLMQ_DT_BF16, 0, 0, 0, 1.2f },
+    { "ctpack", 4, 32, 1, GLMQ_ZERO_STORED, GLMQ_DT_BF16, 0, 0, 0, 1.2f },
+    { "ctpack", 8, 16, 1, GLMQ_ZERO_STORED, GLMQ_DT_F32, 0, 0, 0, 1.2f },
     { "ctpack", 5, 0, 1, GLMQ_ZERO_STORED, GLMQ_DT_F16, 0, 0, 0, 1.2f },
     { "ctpack", 6, 4, 1, GLMQ_ZERO_STORED, GLMQ_DT_F32, 0, 0, 0, 1.2f },
     { "ctpack", 7, 4, 1, GLMQ_ZERO_STORED, GLMQ_DT_F32, 0, 0, 0, 1.2f },
@@ -86,10 +93,10 @@ enum { ENCODINGS = sizeof encodings / sizeof *encodings };
 /* Whole and ragged words, one chunk and several, one block of rows and several. */
 static const struct {
     uint64_t rows, cols;
-} shapes[] = { { 1, 32 },    { 7, 96 }, { 32, 256 }, { 33, 320 },
-               { 64, 1056 }, { 5, 36 }, { 19, 20 },  { 7, 768 } };
+} shapes[] = { { 1, 32 }, { 7, 96 },  { 32, 256 }, { 33, 320 }, { 64, 1056 },
+               { 5, 36 }, { 19, 20 }, { 7, 768 },  { 18, 4128 } };
 
-enum { SHAPES = sizeof shapes / sizeof *shapes, MOST = 64 * 1056 };
+enum { SHAPES = sizeof shapes / sizeof *shapes, MOST = 18 * 4128 };
 
 static glmq_encoding encoding_of(const conformance *c)
 {
@@ -449,7 +456,7 @@ static void write_extreme_groups(void)
         }
 }
 
-enum { RESULT_BYTES = 64 << 20 };
+enum { RESULT_BYTES = 160 << 20 };
 
 static uint8_t *results_at(const char *level, size_t *len)
 {

@@ -58,6 +58,20 @@ typedef struct glmq_kernels {
     void (*scale_by)(const uint8_t *q, size_t n, const uint8_t *group, const float *zero,
                      const float *s, float *w);
 
+    /* The same from packed codes; NULL where a level or a width has no such loop.  Groups are
+     * of whole sixteens: of a bit stream; of the nibble at bit `at` of each word.  Zeros and
+     * scales are `step` apart. */
+    void (*stream_groups[BITS_MAX + 1])(const uint8_t *src, size_t groups, size_t group,
+                                        const int32_t *zero, const float *s, size_t step, float *w);
+    void (*nibble_groups)(const uint32_t *word, unsigned at, size_t groups, size_t group,
+                          const int32_t *zero, const float *s, size_t step, float *w);
+    /* 16 rows of whole sixteens of columns: streams whose words lie side by side, `stride`
+     * bytes from one word of them all to the next.  Column c uses zero and scale
+     * [16 * group[c] + row]. */
+    void (*turned[BITS_MAX + 1])(const uint8_t *src, size_t stride, size_t cols,
+                                 const uint32_t *group, const float *zero, const float *scale,
+                                 float *w, size_t w_stride);
+
     /* The least and the greatest of n > 0 floats. */
     void (*extremes)(const float *w, size_t n, float *lo, float *hi);
 

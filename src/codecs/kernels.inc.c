@@ -195,31 +195,50 @@ STREAM(6)
 STREAM(7)
 #undef STREAM
 
-/* In squares of 8 x 8 words: both sides stay in a few cache lines. */
+#ifdef HAVE_LANES
+
+enum { SIDE = 8 };
+
+static void turn_square(const uint8_t *restrict src, size_t src_stride, uint8_t *restrict dst,
+                        size_t dst_stride)
+{
+    __m256 v[SIDE];
+    for (size_t i = 0; i < SIDE; i++)
+        v[i] = _mm256_loadu_ps((const float *)(const void *)(src + 4 * i * src_stride));
+    turn_8(v);
+    for (size_t i = 0; i < SIDE; i++)
+        _mm256_storeu_ps((float *)(void *)(dst + 4 * i * dst_stride), v[i]);
+}
+
+#else
+
 enum { SIDE = 16 }; /* words: a cache line */
 
+static void turn_square(const uint8_t *restrict src, size_t src_stride, uint8_t *restrict dst,
+                        size_t dst_stride)
+{
+    uint32_t square[SIDE][SIDE], line[SIDE];
+    for (size_t i = 0; i < SIDE; i++) memcpy(square[i], src + 4 * i * src_stride, sizeof line);
+    for (size_t j = 0; j < SIDE; j++) {
+        for (size_t i = 0; i < SIDE; i++) line[i] = square[i][j];
+        memcpy(dst + 4 * j * dst_stride, line, sizeof line);
+    }
+}
+
+#endif
+
+/* In squares: both sides stay in a few cache lines. */
 static void transpose(const uint8_t *restrict src, size_t src_stride, size_t rows, size_t cols,
                       uint8_t *restrict dst, size_t dst_stride)
 {
-    size_t r = 0;
-    for (; r + SIDE <= rows; r += SIDE) {
-        size_t c = 0;
-        for (; c + SIDE <= cols; c += SIDE) {
-            uint32_t square[SIDE][SIDE];
-            for (size_t i = 0; i < SIDE; i++)
-                memcpy(square[i], src + 4 * ((r + i) * src_stride + c), sizeof square[i]);
-            for (size_t j = 0; j < SIDE; j++) {
-                uint32_t line[SIDE];
-                for (size_t i = 0; i < SIDE; i++) line[i] = square[i][j];
-                memcpy(dst + 4 * ((c + j) * dst_stride + r), line, sizeof line);
-            }
-        }
-        for (; c < cols; c++)
-            for (size_t i = 0; i < SIDE; i++)
-                memcpy(dst + 4 * (c * dst_stride + r + i), src + 4 * ((r + i) * src_stride + c), 4);
-    }
-    for (; r < rows; r++)
-        for (size_t c = 0; c < cols; c++)
+    const size_t whole_rows = rows / SIDE * SIDE, whole_cols = cols / SIDE * SIDE;
+
+    for (size_t r = 0; r < whole_rows; r += SIDE)
+        for (size_t c = 0; c < whole_cols; c += SIDE)
+            turn_square(src + 4 * (r * src_stride + c), src_stride, dst + 4 * (c * dst_stride + r),
+                        dst_stride);
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = r < whole_rows ? whole_cols : 0; c < cols; c++)
             memcpy(dst + 4 * (c * dst_stride + r), src + 4 * (r * src_stride + c), 4);
 }
 
@@ -366,6 +385,7 @@ BLOCKS(q8_0, Q8_0_BYTES)
 #include "iq_kernels.inc.c"
 #include "k_kernels.inc.c"
 #include "legacy_kernels.inc.c"
+#include "int_kernels.inc.c"
 #include "tern_kernels.inc.c"
 #undef BLOCK_AFTER_BLOCK
 
@@ -380,6 +400,12 @@ const glmq_kernels KERNELS = {
     .scale = scale,
     .scale_groups = scale_groups,
     .scale_by = scale_by,
+#ifdef HAVE_LANES
+    .stream_groups = { [2] = stream_groups_2, [3] = stream_groups_3, [4] = stream_groups_4,
+                       [8] = stream_groups_8 },
+    .nibble_groups = nibble_groups,
+    .turned = { [2] = turned_2, [3] = turned_3, [4] = turned_4, [8] = turned_8 },
+#endif
     .extremes = extremes,
     .quantize = quantize,
     .quantize_in = { quantize_in_f16, quantize_in_bf16, quantize_in_f32 },
