@@ -273,8 +273,7 @@ static void fill_slot(bench *b, int slot, uint32_t *x)
         store_le16(p + i, (uint16_t)(0x3c00 + (next(x) & 0x7f)));
 }
 
-/* Weights encoded; where there is no encoder, bytes of a fixed sequence.  Encoders work on a
- * part, which is repeated where rows are stripes. */
+/* Weights encoded; where there is no encoder, bytes of a fixed sequence. */
 static void fill(bench *b)
 {
     uint32_t x = 1;
