@@ -157,10 +157,10 @@ static void decode_bytes(const ints_map *m, uint64_t first, float *w)
 
 enum { PIECE_WORDS = 1024, PIECE_GROUPS = 128 };
 
-/* One bit stream for each row, in words that are adjacent or not. */
+/* One bit stream for each row, without gaps, in words that are adjacent or not. */
 static int is_stream(const ints_map *m)
 {
-    return !m->code_bytes && !m->interleaved;
+    return !m->code_bytes && !m->interleaved && !m->planar && !m->loose;
 }
 
 /* Columns to a piece of a row: whole groups, or in one group, and whole words.  Long pieces,
