@@ -145,7 +145,7 @@ static glmq_status take_diff(glmq_inspection *in, const settings *s, glmq_checkp
     in->diff = (glmq_report){
         .level = GLMQ_VERIFY_VALUES, .source = in->path, .result = s->diff, .max_rmse_allowed = -1
     };
-    GLMQ_TRY(glmq_checkpoint_open(other, s->diff, NULL, 1, err));
+    GLMQ_TRY(glmq_checkpoint_open(other, s->diff, NULL, &s->common, 1, err));
     glmq_meter_begin(&tee.meter, s->common.progress, s->common.quiet, "comparing");
     tee.meter.counts = 1;
     const glmq_status st = glmq_verify(in->graph, other->graph, &opt, &in->diff.total, err);
@@ -238,7 +238,7 @@ static glmq_status inspect(const char *path, const settings *s, glmq_error *err)
     glmq_checkpoint c = { 0 }, other = { 0 };
     glmq_status st = check_settings(s, err);
 
-    if (!st) st = glmq_checkpoint_open(&c, path, s->common.from, 1, err);
+    if (!st) st = glmq_checkpoint_open(&c, path, s->common.from, &s->common, 1, err);
     in.graph = c.graph;
     if (!st) st = s->dump ? dump(c.graph, s, err) : gather_and_print(&in, s, &other, err);
     glmq_inspection_free(&in);

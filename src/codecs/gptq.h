@@ -3,6 +3,7 @@
 #define GLMQ_CODECS_GPTQ_H
 enum {
     GPTQ_V2 = 0, /* qzeros hold the zero                                          */
-    GPTQ_V1 = 1  /* qzeros hold zero - 1, subtracted on the packed word           */
+    GPTQ_V1 = 1, /* qzeros hold zero - 1, subtracted on the packed word           */
+    GPTQ_V1_OR = 3 /* … put into the word field by field: a full field is 2^bits  */
 };
 #endif

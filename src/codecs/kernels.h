@@ -22,6 +22,16 @@ typedef enum block_kind {
     BLOCK_KINDS
 } block_kind;
 
+/* Codebooks of stored floats; lengths in floats. */
+typedef struct glmq_books {
+    const uint8_t *data;
+    size_t count;  /* codebooks                                               */
+    size_t stride; /* from one to the next                                    */
+    size_t entry;  /* from one entry to the next                              */
+    size_t skip;   /* of each entry, before the row that is wanted            */
+    size_t width;  /* of that row                                             */
+} glmq_books;
+
 typedef struct glmq_kernels {
     void (*widen[FLOAT_KINDS])(const uint8_t *src, size_t n, float *w);
     void (*narrow[FLOAT_KINDS])(const float *w, size_t n, uint8_t *dst);
@@ -30,6 +40,9 @@ typedef struct glmq_kernels {
      * bits 0; unpacking reads no byte behind the last code's. */
     void (*unpack[BITS_MAX + 1])(const uint8_t *src, size_t n, uint8_t *q);
     void (*pack[BITS_MAX + 1])(const uint8_t *q, size_t n, uint8_t *dst);
+
+    /* Likewise n codes of 1..16 bits, into 16 bits each. */
+    void (*unpack_wide)(const uint8_t *src, size_t n, unsigned bits, uint16_t *q);
 
     /* dst[c][r] = src[r][c] for 32-bit words; strides in words. */
     void (*transpose)(const uint8_t *src, size_t src_stride, size_t rows, size_t cols, uint8_t *dst,
@@ -55,6 +68,14 @@ typedef struct glmq_kernels {
 
     /* out = q + add; returns nonzero when any is not in 0..most. */
     int (*shift)(const uint8_t *q, size_t n, int add, int most, uint8_t *out);
+
+    /* w[j][i] = book[q[j]][i] * s[j], for n entries of `width` floats. */
+    void (*book_scale)(const float *book, size_t width, const uint16_t *q, size_t n, const float *s,
+                       float *w);
+    /* w[j][i] = (0 + a + b + …) * s[j]: for n places, the entries q[j][0], q[j][1], … of the
+     * codebooks, summed in their order. */
+    void (*book_sums[FLOAT_KINDS])(const glmq_books *books, const uint32_t *q, size_t n,
+                                   const float *s, float *w);
 
     void (*block_decode[BLOCK_KINDS])(const uint8_t *src, size_t blocks, float *w);
     void (*block_encode[BLOCK_KINDS])(const float *w, size_t blocks, uint8_t *dst);

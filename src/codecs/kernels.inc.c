@@ -155,6 +155,43 @@ STREAM(6)
 STREAM(7)
 #undef STREAM
 
+/* Three bytes hold any code of up to 16 bits; the last ones are taken byte by byte. */
+static inline void unpack_any(const uint8_t *restrict src, size_t n, unsigned bits,
+                              uint16_t *restrict q)
+{
+    const size_t bytes = (n * bits + 7) / 8;
+    const uint32_t mask = (1u << bits) - 1;
+    for (size_t i = 0; i < n; i++) {
+        const size_t at = i * bits / 8;
+        uint32_t v = src[at];
+        if (at + 1 < bytes) v |= (uint32_t)src[at + 1] << 8;
+        if (at + 2 < bytes) v |= (uint32_t)src[at + 2] << 16;
+        q[i] = (uint16_t)(v >> i * bits % 8 & mask);
+    }
+}
+
+static void unpack_wide(const uint8_t *restrict src, size_t n, unsigned bits, uint16_t *restrict q)
+{
+    size_t i = 0;
+    if (bits == 8)
+        for (; i < n; i++) q[i] = src[i];
+    else if (bits == 16)
+        for (; i < n; i++) q[i] = load_le16(src + 2 * i);
+    else if (bits == 12)
+        for (; i + 2 <= n; i += 2) {
+            const uint8_t *p = src + i / 2 * 3;
+            q[i] = (uint16_t)(p[0] | (p[1] & 15) << 8);
+            q[i + 1] = (uint16_t)(p[1] >> 4 | p[2] << 4);
+        }
+    else
+        for (; i + 8 <= n && i / 8 * bits + bits + 8 <= (n * bits + 7) / 8; i += 8)
+            for (unsigned j = 0; j < 8; j++) {
+                const uint64_t v = load_le64(src + i / 8 * bits + j * bits / 8);
+                q[i + j] = (uint16_t)(v >> j * bits % 8 & ((1u << bits) - 1));
+            }
+    unpack_any(src + i / 8 * bits + i % 8 * bits / 8, n - i, bits, q + i);
+}
+
 /* In squares of 8 x 8 words: both sides stay in a few cache lines. */
 enum { SIDE = 16 }; /* words: a cache line */
 
@@ -291,6 +328,85 @@ static int shift(const uint8_t *restrict q, size_t n, int add, int most, uint8_t
     return bad;
 }
 
+/* ---- codebooks ---- */
+
+static inline void scale_entries(const float *restrict book, size_t width,
+                                 const uint16_t *restrict q, size_t n, const float *restrict s,
+                                 float *restrict w)
+{
+    for (size_t j = 0; j < n; j++)
+        for (size_t i = 0; i < width; i++) w[j * width + i] = book[q[j] * width + i] * s[j];
+}
+
+/* The usual widths are constants, so that an entry is a vector or two. */
+static void book_scale(const float *book, size_t width, const uint16_t *q, size_t n, const float *s,
+                       float *w)
+{
+    if (width == 4)
+        scale_entries(book, 4, q, n, s, w);
+    else if (width == 8)
+        scale_entries(book, 8, q, n, s, w);
+    else
+        scale_entries(book, width, q, n, s, w);
+}
+
+#define BOOK_SUMS(type, kind, bytes)                                                               \
+    static inline void sums_##type(const glmq_books *restrict b, size_t width,                     \
+                                   const uint32_t *restrict q, size_t n, const float *restrict s,  \
+                                   float *restrict w)                                              \
+    {                                                                                              \
+        for (size_t j = 0; j < n; j++, w += width) {                                               \
+            for (size_t i = 0; i < width; i++) w[i] = 0.0f;                                        \
+            for (size_t m = 0; m < b->count; m++) {                                                \
+                const uint8_t *e =                                                                 \
+                    b->data + bytes * (m * b->stride + q[j * b->count + m] * b->entry + b->skip);  \
+                for (size_t i = 0; i < width; i++) w[i] += kind(e + bytes * i);                    \
+            }                                                                                      \
+            for (size_t i = 0; i < width; i++) w[i] *= s[j];                                       \
+        }                                                                                          \
+    }                                                                                              \
+    static inline void sums8_##type(const glmq_books *restrict b, const uint32_t *restrict q,      \
+                                    size_t n, const float *restrict s, float *restrict w)          \
+    {                                                                                              \
+        for (size_t j = 0; j < n; j++, w += 8) {                                                   \
+            float sum[8] = { 0 };                                                                  \
+            for (size_t m = 0; m < b->count; m++) {                                                \
+                const uint8_t *e =                                                                 \
+                    b->data + bytes * (m * b->stride + q[j * b->count + m] * b->entry + b->skip);  \
+                for (size_t i = 0; i < 8; i++) sum[i] += kind(e + bytes * i);                      \
+            }                                                                                      \
+            for (size_t i = 0; i < 8; i++) w[i] = sum[i] * s[j];                                   \
+        }                                                                                          \
+    }                                                                                              \
+    static void book_sums_##type(const glmq_books *b, const uint32_t *q, size_t n, const float *s, \
+                                 float *w)                                                         \
+    {                                                                                              \
+        if (b->width == 8)                                                                         \
+            sums8_##type(b, q, n, s, w);                                                           \
+        else                                                                                       \
+            sums_##type(b, b->width, q, n, s, w);                                                  \
+    }
+
+static inline float half_at(const uint8_t *p)
+{
+    return f32_from_f16(load_le16(p));
+}
+
+static inline float bfloat_at(const uint8_t *p)
+{
+    return f32_from_bf16(load_le16(p));
+}
+
+static inline float single_at(const uint8_t *p)
+{
+    return f32_from_bits(load_le32(p));
+}
+
+BOOK_SUMS(f16, half_at, 2)
+BOOK_SUMS(bf16, bfloat_at, 2)
+BOOK_SUMS(f32, single_at, 4)
+#undef BOOK_SUMS
+
 /* ---- GGUF blocks ---- */
 
 #define BLOCKS(type, BYTES)                                                                        \
@@ -326,6 +442,7 @@ const glmq_kernels KERNELS = {
     .narrow = { narrow_f16, narrow_bf16, narrow_f32 },
     .unpack = { NULL, NULL, unpack_2, unpack_3, unpack_4, unpack_5, unpack_6, unpack_7, unpack_8 },
     .pack = { NULL, NULL, pack_2, pack_3, pack_4, pack_5, pack_6, pack_7, pack_8 },
+    .unpack_wide = unpack_wide,
     .transpose = transpose,
     .scale = scale,
     .scale_groups = scale_groups,
@@ -334,6 +451,8 @@ const glmq_kernels KERNELS = {
     .quantize = quantize,
     .quantize_in = { quantize_in_f16, quantize_in_bf16, quantize_in_f32 },
     .shift = shift,
+    .book_scale = book_scale,
+    .book_sums = { book_sums_f16, book_sums_bf16, book_sums_f32 },
     .block_decode = { decode_q4_0, decode_q4_1, decode_q5_0, decode_q5_1, decode_q8_0 },
     .block_encode = { encode_q4_0, encode_q4_1, encode_q5_0, encode_q5_1, encode_q8_0 },
     .block_get = { get_q4_0, get_q4_1, get_q5_0, get_q5_1, get_q8_0 },

@@ -81,6 +81,9 @@ static glmq_status choose_one(glmq_plan *p, const glmq_tensor *t, glmq_want *wan
     if (t->mtp && p->options.mtp == GLMQ_MTP_DROP) {
         want->dropped = 1;
         want->reason = "--mtp=drop";
+    } else if (t->role == GLMQ_ROLE_CODEBOOK && strcmp(p->target.writer->name, "same") != 0) {
+        want->dropped = 1;
+        want->reason = "a codebook, which no tensor of the target uses";
     } else {
         GLMQ_TRY(p->target.writer->choose(&p->target, p->graph, t, want, err));
     }

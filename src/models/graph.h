@@ -35,6 +35,7 @@ struct glmq_graph {
     size_t dropped_count;
     size_t used_count; /* arrays that are slots; with dropped_count: all     */
     int allow_incomplete;
+    const char *vq_codebooks; /* of the options, while opening; then NULL                */
 };
 
 /* For readers.  Adds one stored matrix of a tensor.  `name_row`/`layer`/`expert` say which

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/mem.h"
 #include "base/safe.h"
+#include "gptq_module.h"
 #include "perm.h"
 #include "reader.h"
 #include <stdlib.h>
@@ -388,6 +389,38 @@ static glmq_status add_module(void *user, const glmq_module *m, glmq_error *err)
     GLMQ_TRY(glmq_perm_look(j->cat, m->slot[GLMQ_SLOT_PERM], cols, e.group, &e.act_order, err));
     compare(j, m, &e);
     return glmq_hf_add_module(j->g, j->cat, m, &e, m->slot[GLMQ_SLOT_CODES]->dims[1], cols, err);
+}
+
+/* ---- modules beside those of another format ---- */
+
+glmq_status glmq_gptq_begin(glmq_gptq_modules **out, glmq_graph *g, const glmq_catalog *cat,
+                            glmq_error *err)
+{
+    const char *format = glmq_json_string(cat->quant, "packing_format");
+    job *j = glmq_alloc_zero(1, sizeof *j);
+    glmq_status st = GLMQ_OK;
+
+    *out = (glmq_gptq_modules *)j;
+    if (!j) return glmq_fail(err, GLMQ_E_NOMEM, "modules of GPTQ");
+    *j = (job){ .g = g, .cat = cat, .p = { .sym = -1, .variant = GPTQ_V1 } };
+    if (format) st = round_format(cat->quant, &j->p.variant, err);
+    if (j->p.variant == GPTQ_V1) j->p.variant = GPTQ_V1_OR;
+    read_numbers(cat->quant, &j->p);
+    return st;
+}
+
+glmq_status glmq_gptq_add(glmq_gptq_modules *modules, const glmq_module *m, glmq_error *err)
+{
+    for (size_t i = 0; i < GLMQ_COUNT(slots); i++)
+        if (slots[i].required && !m->slot[slots[i].slot])
+            return glmq_fail(err, GLMQ_E_FORMAT, "%.*s.%s is missing", (int)m->name_len, m->name,
+                             slots[i].suffix);
+    return add_module(modules, m, err);
+}
+
+void glmq_gptq_end(glmq_gptq_modules *modules)
+{
+    glmq_free(modules);
 }
 
 /* ---- the reader ---- */

@@ -1,5 +1,7 @@
 /* THE list of readers, one line each: X(symbol).  Order breaks ties of probe(). */
 X(gguf)
+X(vq)
+X(aqlm)
 X(awq)
 X(gptq)
 X(ct)

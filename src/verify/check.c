@@ -315,7 +315,7 @@ static glmq_status check_part(checker *c, const glmq_graph *g, const glmq_part *
     int usable;
 
     GLMQ_TRY(look_at_stored_scales(c, g, part, &usable, list, err));
-    if (usable) {
+    if (usable && !glmq_check_lacks_book(part)) {
         const glmq_status st = look_at_part(c, g, part, list, err);
         if (!is_problem(st)) GLMQ_TRY(st);
         if (st) GLMQ_TRY(find(list, err, GLMQ_ERROR, "bad-tensor", "%s", err->msg));
@@ -513,6 +513,7 @@ glmq_status glmq_check_run(glmq_check *c, const glmq_graph *g, const glmq_digest
         };
         st = glmq_ordered_run(&job, err);
     }
+    if (!st) st = glmq_check_vq(c, g, opt, err);
     close_run(&r);
     return st;
 }
