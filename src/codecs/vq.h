@@ -18,7 +18,6 @@ typedef struct vq_book {
     const float *values;  /* entries x width, finite; NULL: the book was not found        */
     uint64_t bytes;       /* that it takes where it is stored                             */
     uint64_t weights;     /* of all tensors that use it: they share its bytes             */
-    uint8_t stored_apart; /* 0: it is an array of a shard, and counted there              */
 } vq_book;
 
 enum { VQ_BITS_MAX = 16 };

@@ -421,7 +421,6 @@ static void settle(job *j, use *u, const vq_found *f)
     u->book.bits = f->tier->code_bits;
     u->book.values = f->values;
     u->book.bytes = f->bytes;
-    u->book.stored_apart = !f->in_shard;
 }
 
 /* An error; of an incomplete checkpoint, a problem. */
