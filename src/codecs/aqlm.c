@@ -159,10 +159,11 @@ typedef struct job {
     glmq_books books;
     float_kind kind;
     const uint8_t *codes, *scales;
-    uint64_t across; /* places in a row */
+    uint64_t across;     /* places in a row                        */
+    uint64_t first, end; /* rows of the group that are wanted      */
 } job;
 
-/* Places [first, first + n) of all rows of the group; `w` is the first row's first place. */
+/* Places [first, first + n) of the group's rows; `w` is the first row's first place. */
 static void decode_places(job *j, uint64_t first, size_t n, uint64_t cols, float *w)
 {
     const aqlm_shape *a = shape_of(j->e);
@@ -171,9 +172,9 @@ static void decode_places(job *j, uint64_t first, size_t n, uint64_t cols, float
 
     get_codes(a, j->codes, first * a->books, n * a->books, q);
     get_scales(j->e, j->scales, first, n, s);
-    for (uint32_t r = 0; r < a->out; r++) {
+    for (uint64_t r = j->first; r < j->end; r++) {
         j->books.skip = (size_t)r * a->in;
-        glmq_kernels_now()->book_sums[j->kind](&j->books, q, n, s, w + r * cols);
+        glmq_kernels_now()->book_sums[j->kind](&j->books, q, n, s, w + (r - j->first) * cols);
     }
 }
 
@@ -195,7 +196,7 @@ static void aqlm_decode(const glmq_encoding *e, const glmq_bufs *b, glmq_tile t,
     const size_t scale_bytes = e->scale_dtype == GLMQ_DT_F32 ? 4 : 2;
     const size_t entry = (size_t)a->out * a->in;
     const uint64_t across = t.cols / a->in, scales = a->by_place ? across : 1;
-    uint64_t group = (t.row - b->row0) / a->out;
+    const uint64_t end = t.row + t.rows;
     job j = {
         .e = e,
         .books = { .data = b->buf[GLMQ_SLOT_BOOK],
@@ -207,10 +208,14 @@ static void aqlm_decode(const glmq_encoding *e, const glmq_bufs *b, glmq_tile t,
         .across = across,
     };
 
-    for (uint64_t r = 0; r < t.rows; r += a->out, group++) {
+    for (uint64_t r = t.row; r < end; r += j.end - j.first) {
+        const uint64_t group = r / a->out - b->row0 / a->out;
+
+        j.first = r % a->out;
+        j.end = a->out - j.first < end - r ? a->out : j.first + (end - r);
         j.codes = b->buf[GLMQ_SLOT_CODES] + group * across * a->books * code_bytes;
         j.scales = b->buf[GLMQ_SLOT_SCALES] + group * scales * scale_bytes;
-        decode_group(&j, t.cols, w + r * t.cols);
+        decode_group(&j, t.cols, w + (r - t.row) * t.cols);
     }
 }
 

@@ -37,6 +37,7 @@ typedef struct {
     vq_books books;
     glmq_gptq_modules *gptq;
     use *uses;
+    glmq_text missing; /* codebooks */
     uint64_t silent; /* modules that the configuration does not name */
     char first_silent[160];
 } job;
@@ -423,11 +424,13 @@ static void settle(job *j, use *u, const vq_found *f)
     u->book.bytes = f->bytes;
 }
 
-/* An error; of an incomplete checkpoint, a problem. */
+/* A codebook that cannot be had: a problem of an incomplete checkpoint, else an error once all
+ * of them are known. */
 static glmq_status miss(job *j, const char *code, const char *text, glmq_error *err)
 {
-    if (!j->g->allow_incomplete) return glmq_fail(err, GLMQ_E_FORMAT, "%s", text);
-    if (glmq_graph_note(j->g, GLMQ_ERROR, code, NULL, NULL, "%s", text))
+    if (!j->g->allow_incomplete)
+        glmq_text_printf(&j->missing, "%s%s", j->missing.len ? "; " : "", text);
+    else if (glmq_graph_note(j->g, GLMQ_ERROR, code, NULL, NULL, "%s", text))
         return glmq_fail(err, GLMQ_E_NOMEM, "problems");
     return GLMQ_OK;
 }
@@ -435,19 +438,32 @@ static glmq_status miss(job *j, const char *code, const char *text, glmq_error *
 static glmq_status miss_book(job *j, const use *u, glmq_error *err)
 {
     const vq_tier *t = &u->tier[0];
-    const char *file = j->config.codebooks_file ? j->config.codebooks_file : "";
+    const char *named = j->config.codebooks_file ? j->config.codebooks_file : "";
+    const char *folder = j->g->vq_codebooks;
     char text[900], pt[64];
+    size_t n;
 
     vq_pt_name(t, pt, sizeof pt);
-    snprintf(text, sizeof text,
-             "the codebook of %" PRIu64
-             " tensors of %s bits is missing: %s, %u entries (K) of %u floats (d); looked for in "
-             "%.100s%svq_codebooks.safetensors, the shards, and %s%.300s for %s: give its folder "
-             "with --vq-codebooks",
-             u->tensors, t->bits, t->codebook, t->entries, t->width, file, *file ? ", " : "",
-             j->g->vq_codebooks ? "the folder " : "no folder",
-             j->g->vq_codebooks ? j->g->vq_codebooks : "", pt);
+    n = (size_t)snprintf(text, sizeof text,
+                         "codebook %s of the %" PRIu64 " tensors of %s bits is missing: %u entries "
+                         "(K) of %u floats (d)",
+                         t->codebook, u->tensors, t->bits, t->entries, t->width);
+    if (n < sizeof text)
+        snprintf(text + n, sizeof text - n,
+                 "; it is neither in %.100s%svq_codebooks.safetensors, nor in the shards, nor %s "
+                 "in %.300s%s",
+                 named, *named ? ", " : "", pt, folder ? folder : "a folder given with ",
+                 folder ? "" : "--vq-codebooks");
     return miss(j, "missing-codebook", text, err);
+}
+
+static glmq_status refuse_missing(job *j, glmq_error *err)
+{
+    glmq_status st = GLMQ_OK;
+
+    if (j->missing.failed) st = glmq_fail(err, GLMQ_E_NOMEM, "missing codebooks");
+    if (!st && j->missing.len) st = glmq_fail(err, GLMQ_E_FORMAT, "%s", j->missing.data);
+    return st;
 }
 
 static glmq_status tell_choice(job *j, const use *u, const vq_found *f, const double *v, size_t n,
@@ -548,6 +564,7 @@ static glmq_status read_all(job *j, glmq_error *err)
     GLMQ_TRY(glmq_gptq_begin(&j->gptq, j->g, j->cat, err));
     GLMQ_TRY(read_modules(j, err));
     for (use *u = j->uses; u; u = u->next) GLMQ_TRY(find_book(j, u, err));
+    GLMQ_TRY(refuse_missing(j, err));
     if (j->silent && glmq_graph_note(j->g, GLMQ_WARNING, "config-silent", NULL, j->config.file,
                                      "%s and %" PRIu64
                                      " others are vector-quantized, which the config does not say",
@@ -564,6 +581,7 @@ static glmq_status vq_open(glmq_graph *g, const glmq_catalog *cat, glmq_error *e
     if (cat->container != CONTAINER_SAFETENSORS)
         return glmq_fail(err, GLMQ_E_ARG, "a GGUF is read as \"gguf\" only");
     st = read_all(&j, err);
+    glmq_text_free(&j.missing);
     glmq_gptq_end(j.gptq);
     vq_books_close(&j.books);
     vq_config_close(&j.config);

@@ -129,6 +129,19 @@ static glmq_status name_codebook(const vq_config *c, vq_tier *t, glmq_error *err
     return t->codebook ? GLMQ_OK : glmq_fail(err, GLMQ_E_NOMEM, "a codebook's name");
 }
 
+/* The bits of a tier: stated, or its key if that is a number ("1.50" is "1.5"). */
+static void read_bits(const cJSON *stated, const char *key, char text[16])
+{
+    char *end;
+    const double value = strtod(key, &end);
+
+    snprintf(text, 16, "%.15s", key);
+    if (cJSON_IsNumber(stated))
+        print_bits(stated->valuedouble, text);
+    else if (end > key && !*end)
+        print_bits(value, text);
+}
+
 static glmq_status add_tier(vq_config *c, const cJSON *o, glmq_error *err)
 {
     char where[64];
@@ -139,10 +152,7 @@ static glmq_status add_tier(vq_config *c, const cJSON *o, glmq_error *err)
     if (!cJSON_IsObject(o)) return glmq_fail(err, GLMQ_E_FORMAT, "%s is no object", where);
     if (c->tiers == VQ_TIERS_MAX)
         return glmq_fail(err, GLMQ_E_LIMIT, "more than %d vq.tiers", VQ_TIERS_MAX);
-    if (cJSON_IsNumber(bits))
-        print_bits(bits->valuedouble, t.bits);
-    else
-        snprintf(t.bits, sizeof t.bits, "%.15s", o->string);
+    read_bits(bits, o->string, t.bits);
     GLMQ_TRY(read_tier(o, where, &t, err));
     derive_entries(atof(t.bits), &t);
     GLMQ_TRY(finish_tier(&t, where, err));
