@@ -113,8 +113,7 @@ static glmq_status open_both(glmq_checkpoint *c, const char *path, const glmq_gr
 /* The option, or the environment; "" is none. */
 static const char *codebooks_folder(const glmq_common *common)
 {
-    const char *folder =
-        common->vq_codebooks ? common->vq_codebooks : getenv("VQ_CODEBOOKS_DIR");
+    const char *folder = common->vq_codebooks ? common->vq_codebooks : getenv("VQ_CODEBOOKS_DIR");
     return folder && *folder ? folder : NULL;
 }
 

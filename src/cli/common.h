@@ -16,9 +16,9 @@ typedef enum glmq_progress_mode {
 typedef struct glmq_common {
     const char *from;
     const char *vq_codebooks; /* NULL: VQ_CODEBOOKS_DIR of the environment */
-    int jobs;        /* 0: as many as processors */
-    uint64_t memory; /* 0: 2 GiB                 */
-    int progress;    /* glmq_progress_mode       */
+    int jobs;                 /* 0: as many as processors */
+    uint64_t memory;          /* 0: 2 GiB                 */
+    int progress;             /* glmq_progress_mode       */
     int json, quiet, verbose;
 } glmq_common;
 

@@ -485,9 +485,8 @@ static glmq_status prepare(job *j, glmq_error *err)
 {
     GLMQ_TRY(check_settings(j->s, err));
     GLMQ_TRY(open_recipe(j, err));
-    GLMQ_TRY(
-        glmq_checkpoint_open(&j->source, j->src, j->s->common.from, &j->s->common,
-                             j->s->allow_incomplete, err));
+    GLMQ_TRY(glmq_checkpoint_open(&j->source, j->src, j->s->common.from, &j->s->common,
+                                  j->s->allow_incomplete, err));
     say_problems(j);
     GLMQ_TRY(open_plan(j, err));
     return j->s->write_recipe ? glmq_plan_save_recipe(j->plan, j->s->write_recipe, err) : GLMQ_OK;

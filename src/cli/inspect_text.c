@@ -183,7 +183,9 @@ static void tensor_cells(glmq_table *table, const glmq_inspection *in, size_t i)
     glmq_cell(table, "%s", glmq_role_name(t->role));
     shape_cell(table, t);
     glmq_cell_text(table, encoding);
-    glmq_cell(table, "%.3f", glmq_bits_per_weight((double)glmq_tensor_bytes(t) + glmq_tensor_shared(t), glmq_tensor_parameters(t)));
+    glmq_cell(table, "%.3f",
+              glmq_bits_per_weight((double)glmq_tensor_bytes(t) + glmq_tensor_shared(t),
+                                   glmq_tensor_parameters(t)));
     glmq_cell(table, "%" PRIu64, glmq_tensor_bytes(t));
     glmq_cell_text(table, glmq_tensor_shard(in->graph, t));
     if (in->tensor_digests)

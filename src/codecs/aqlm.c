@@ -39,13 +39,12 @@ static glmq_status check_params(const glmq_encoding *e, uint64_t rows, uint64_t 
 {
     const aqlm_shape *a = shape_of(e);
 
-    if (!a || a->books == 0 || a->in == 0 || a->out == 0 || a->bits == 0 ||
-        a->bits > AQLM_BITS_MAX)
+    if (!a || a->books == 0 || a->in == 0 || a->out == 0 || a->bits == 0 || a->bits > AQLM_BITS_MAX)
         return glmq_fail(err, GLMQ_E_FORMAT, "aqlm: %u codebooks of %u bits, groups of %u x %u",
                          a ? a->books : 0, a ? a->bits : 0, a ? a->out : 0, a ? a->in : 0);
-    if (a->books > AQLM_BOOKS_MAX)
-        return glmq_fail(err, GLMQ_E_LIMIT, "aqlm: %u codebooks, at most %d", a->books,
-                         AQLM_BOOKS_MAX);
+    if ((uint64_t)a->books * a->in > AQLM_FLOATS_MAX || (uint64_t)a->books << a->bits > UINT32_MAX)
+        return glmq_fail(err, GLMQ_E_LIMIT, "aqlm: %u codebooks of %u bits, %u columns", a->books,
+                         a->bits, a->in);
     if (a->bits > code_bits((glmq_dtype)a->code_dtype))
         return glmq_fail(err, GLMQ_E_FORMAT, "aqlm: codes of %u bits stored as %s", a->bits,
                          glmq_dtype_name((glmq_dtype)a->code_dtype));
@@ -72,22 +71,19 @@ static glmq_status aqlm_layout(const glmq_encoding *e, uint64_t rows, uint64_t c
     GLMQ_TRY(check_params(e, rows, cols, err));
     down = rows / a->out;
     across = cols / a->in;
-    GLMQ_TRY(ints_slot(out, GLMQ_SLOT_CODES,
-                       (glmq_slot_layout){ (glmq_dtype)a->code_dtype,
-                                           .rank = 3,
-                                           .dims = { down, across, a->books },
-                                           .stripe_rows = a->out },
-                       1, "aqlm", err));
+    GLMQ_TRY(
+        ints_slot(out, GLMQ_SLOT_CODES,
+                  (glmq_slot_layout){ (glmq_dtype)a->code_dtype, .rank = 3,
+                                      .dims = { down, across, a->books }, .stripe_rows = a->out },
+                  1, "aqlm", err));
     GLMQ_TRY(ints_slot(out, GLMQ_SLOT_SCALES,
-                       (glmq_slot_layout){ (glmq_dtype)e->scale_dtype,
-                                           .rank = 4,
+                       (glmq_slot_layout){ (glmq_dtype)e->scale_dtype, .rank = 4,
                                            .dims = { down, a->by_place ? across : 1, 1, 1 },
                                            .stripe_rows = a->out },
                        1, "aqlm", err));
     return ints_slot(
         out, GLMQ_SLOT_BOOK,
-        (glmq_slot_layout){ (glmq_dtype)a->book_dtype,
-                            .rank = 4,
+        (glmq_slot_layout){ (glmq_dtype)a->book_dtype, .rank = 4,
                             .dims = { a->books, UINT64_C(1) << a->bits, a->out, a->in } },
         0, "aqlm", err);
 }
@@ -122,13 +118,16 @@ static glmq_status aqlm_check(glmq_encoding *e, const glmq_bufs *b, uint64_t row
 
 /* ---- decode ---- */
 
-enum { PLACES = 256, CODES = AQLM_BOOKS_MAX }; /* of a run */
+/* Codebooks of at most TABLE floats are widened once for a tile.  Of larger ones the entries of
+ * a run of places are laid side by side and widened: RUN_FLOATS of them, PLACES at most. */
+enum { TABLE = 16384, RUN_FLOATS = AQLM_FLOATS_MAX, PLACES = 512 };
 
-/* Codes [first, first + n) as numbers of entries. */
+/* Codes [first, first + n) as numbers of entries, those of all codebooks counted through.
+ * `first` is a multiple of the number of codebooks. */
 static void get_codes(const aqlm_shape *a, const uint8_t *codes, uint64_t first, size_t n,
                       uint32_t *q)
 {
-    const uint32_t mask = (uint32_t)((UINT64_C(1) << a->bits) - 1);
+    const uint32_t mask = (UINT32_C(1) << a->bits) - 1;
 
     if (a->code_dtype == GLMQ_DT_I8)
         for (size_t i = 0; i < n; i++) q[i] = codes[first + i] & mask;
@@ -136,6 +135,8 @@ static void get_codes(const aqlm_shape *a, const uint8_t *codes, uint64_t first,
         for (size_t i = 0; i < n; i++) q[i] = load_le16(codes + 2 * (first + i)) & mask;
     else
         for (size_t i = 0; i < n; i++) q[i] = load_le32(codes + 4 * (first + i)) & mask;
+    for (uint32_t m = 1; m < a->books; m++)
+        for (size_t i = m; i < n; i += a->books) q[i] |= m << a->bits;
 }
 
 /* Scales of places [first, first + n) of a group of rows: one, or one each. */
@@ -156,32 +157,53 @@ static void get_scales(const glmq_encoding *e, const uint8_t *scales, uint64_t f
 /* What a group of rows is decoded with. */
 typedef struct job {
     const glmq_encoding *e;
-    glmq_books books;
-    float_kind kind;
-    const uint8_t *codes, *scales;
-    uint64_t across;     /* places in a row                        */
-    uint64_t first, end; /* rows of the group that are wanted      */
+    const uint8_t *books, *codes, *scales;
+    const float *table;  /* the books widened; NULL: they are too large */
+    uint64_t across;     /* places in a row                             */
+    uint64_t first, end; /* rows of the group that are wanted           */
 } job;
 
+/* One row of n places out of books that are not widened. */
+static void decode_stored(const job *j, uint64_t r, const uint32_t *q, size_t n, const float *s,
+                          float *w)
+{
+    const glmq_kernels *k = glmq_kernels_now();
+    const aqlm_shape *a = shape_of(j->e);
+    const float_kind kind = codes_float_kind((glmq_dtype)a->book_dtype);
+    const size_t row = (kind == FLOAT_F32 ? 4u : 2u) * a->in, entries = n * a->books;
+    uint8_t stored[4 * RUN_FLOATS];
+    float wide[RUN_FLOATS];
+    uint32_t order[RUN_FLOATS];
+
+    k->gather(j->books + r * row, a->out * row, row, q, entries, stored);
+    k->widen[kind](stored, entries * a->in, wide);
+    for (size_t i = 0; i < entries; i++) order[i] = (uint32_t)i;
+    k->book_sums(wide, a->in, a->books, a->in, order, n, s, w);
+}
+
 /* Places [first, first + n) of the group's rows; `w` is the first row's first place. */
-static void decode_places(job *j, uint64_t first, size_t n, uint64_t cols, float *w)
+static void decode_places(const job *j, uint64_t first, size_t n, uint64_t cols, float *w)
 {
     const aqlm_shape *a = shape_of(j->e);
-    uint32_t q[CODES];
+    uint32_t q[RUN_FLOATS];
     float s[PLACES];
 
     get_codes(a, j->codes, first * a->books, n * a->books, q);
     get_scales(j->e, j->scales, first, n, s);
-    for (uint64_t r = j->first; r < j->end; r++) {
-        j->books.skip = (size_t)r * a->in;
-        glmq_kernels_now()->book_sums[j->kind](&j->books, q, n, s, w + (r - j->first) * cols);
+    for (uint64_t r = j->first; r < j->end; r++, w += cols) {
+        if (j->table)
+            glmq_kernels_now()->book_sums(j->table + r * a->in, (size_t)a->out * a->in, a->books,
+                                          a->in, q, n, s, w);
+        else
+            decode_stored(j, r, q, n, s, w);
     }
 }
 
-static void decode_group(job *j, uint64_t cols, float *w)
+static void decode_group(const job *j, uint64_t cols, float *w)
 {
     const aqlm_shape *a = shape_of(j->e);
-    const uint64_t most = CODES / a->books < PLACES ? CODES / a->books : PLACES;
+    const uint64_t fit = RUN_FLOATS / ((uint64_t)a->books * a->in);
+    const uint64_t most = fit < PLACES ? fit : PLACES;
 
     for (uint64_t c = 0; c < j->across; c += most) {
         const uint64_t n = j->across - c < most ? j->across - c : most;
@@ -194,20 +216,17 @@ static void aqlm_decode(const glmq_encoding *e, const glmq_bufs *b, glmq_tile t,
     const aqlm_shape *a = shape_of(e);
     const size_t code_bytes = code_bits((glmq_dtype)a->code_dtype) / 8;
     const size_t scale_bytes = e->scale_dtype == GLMQ_DT_F32 ? 4 : 2;
-    const size_t entry = (size_t)a->out * a->in;
     const uint64_t across = t.cols / a->in, scales = a->by_place ? across : 1;
     const uint64_t end = t.row + t.rows;
-    job j = {
-        .e = e,
-        .books = { .data = b->buf[GLMQ_SLOT_BOOK],
-                   .count = a->books,
-                   .stride = entry << a->bits,
-                   .entry = entry,
-                   .width = a->in },
-        .kind = codes_float_kind((glmq_dtype)a->book_dtype),
-        .across = across,
-    };
+    const uint64_t floats = ((uint64_t)a->books * a->out * a->in) << a->bits;
+    job j = { .e = e, .books = b->buf[GLMQ_SLOT_BOOK], .across = across };
+    float table[TABLE];
 
+    if (floats <= TABLE && floats <= t.rows * t.cols) {
+        glmq_kernels_now()->widen[codes_float_kind((glmq_dtype)a->book_dtype)](
+            j.books, (size_t)floats, table);
+        j.table = table;
+    }
     for (uint64_t r = t.row; r < end; r += j.end - j.first) {
         const uint64_t group = r / a->out - b->row0 / a->out;
 
@@ -224,11 +243,10 @@ static void aqlm_decode(const glmq_encoding *e, const glmq_bufs *b, glmq_tile t,
 static size_t aqlm_print(const glmq_encoding *e, char *text, size_t cap)
 {
     const aqlm_shape *a = shape_of(e);
-    const int n = snprintf(text, cap, "codebooks=%u,bits=%u,in=%u,out=%u,book=%s,scale=%s%s",
-                           a->books, a->bits, a->in, a->out,
-                           glmq_dtype_name((glmq_dtype)a->book_dtype),
-                           glmq_dtype_name((glmq_dtype)e->scale_dtype),
-                           a->by_place ? ",scale-per-place" : "");
+    const int n = snprintf(
+        text, cap, "codebooks=%u,bits=%u,in=%u,out=%u,book=%s,scale=%s%s", a->books, a->bits, a->in,
+        a->out, glmq_dtype_name((glmq_dtype)a->book_dtype),
+        glmq_dtype_name((glmq_dtype)e->scale_dtype), a->by_place ? ",scale-per-place" : "");
     return n < 0 ? 0 : (size_t)n;
 }
 

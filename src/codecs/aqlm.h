@@ -13,5 +13,6 @@ typedef struct aqlm_shape {
     uint8_t by_place;   /* a scale for each entry of a row, not one for all of them     */
 } aqlm_shape;
 
-enum { AQLM_BITS_MAX = 31, AQLM_BOOKS_MAX = 1024 };
+/* AQLM_FLOATS_MAX: of the entries, in all codebooks, that make one place of a row. */
+enum { AQLM_BITS_MAX = 31, AQLM_FLOATS_MAX = 4096 };
 #endif

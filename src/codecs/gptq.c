@@ -187,7 +187,9 @@ static size_t gptq_print(const glmq_encoding *e, char *text, size_t cap)
 {
     const size_t n = ints_print(e, text, cap);
     const int more = snprintf(n < cap ? text + n : NULL, n < cap ? cap - n : 0, ",%s",
-                              e->variant == GPTQ_V1 ? "v1" : e->variant == GPTQ_V1_OR ? "v1-or" : "v2");
+                              e->variant == GPTQ_V1      ? "v1"
+                              : e->variant == GPTQ_V1_OR ? "v1-or"
+                                                         : "v2");
     return n + (size_t)more;
 }
 

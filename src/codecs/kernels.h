@@ -22,16 +22,6 @@ typedef enum block_kind {
     BLOCK_KINDS
 } block_kind;
 
-/* Codebooks of stored floats; lengths in floats. */
-typedef struct glmq_books {
-    const uint8_t *data;
-    size_t count;  /* codebooks                                               */
-    size_t stride; /* from one to the next                                    */
-    size_t entry;  /* from one entry to the next                              */
-    size_t skip;   /* of each entry, before the row that is wanted            */
-    size_t width;  /* of that row                                             */
-} glmq_books;
-
 typedef struct glmq_kernels {
     void (*widen[FLOAT_KINDS])(const uint8_t *src, size_t n, float *w);
     void (*narrow[FLOAT_KINDS])(const float *w, size_t n, uint8_t *dst);
@@ -72,10 +62,13 @@ typedef struct glmq_kernels {
     /* w[j][i] = book[q[j]][i] * s[j], for n entries of `width` floats. */
     void (*book_scale)(const float *book, size_t width, const uint16_t *q, size_t n, const float *s,
                        float *w);
-    /* w[j][i] = (0 + a + b + …) * s[j]: for n places, the entries q[j][0], q[j][1], … of the
-     * codebooks, summed in their order. */
-    void (*book_sums[FLOAT_KINDS])(const glmq_books *books, const uint32_t *q, size_t n,
-                                   const float *s, float *w);
+    /* out[j] = table[q[j]], n pieces of `bytes` bytes that begin every `stride` of the table. */
+    void (*gather)(const uint8_t *table, size_t stride, size_t bytes, const uint32_t *q, size_t n,
+                   uint8_t *out);
+    /* w[j][i] = (0 + e(j, 0)[i] + e(j, 1)[i] + …) * s[j], for n sums of `terms` terms of `width`
+     * floats: e(j, m) begins at books[q[j * terms + m] * stride]. */
+    void (*book_sums)(const float *books, size_t stride, size_t terms, size_t width,
+                      const uint32_t *q, size_t n, const float *s, float *w);
 
     void (*block_decode[BLOCK_KINDS])(const uint8_t *src, size_t blocks, float *w);
     void (*block_encode[BLOCK_KINDS])(const float *w, size_t blocks, uint8_t *dst);

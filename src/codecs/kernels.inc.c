@@ -177,11 +177,12 @@ static void unpack_wide(const uint8_t *restrict src, size_t n, unsigned bits, ui
         for (; i < n; i++) q[i] = src[i];
     else if (bits == 16)
         for (; i < n; i++) q[i] = load_le16(src + 2 * i);
-    else if (bits == 12)
-        for (; i + 2 <= n; i += 2) {
-            const uint8_t *p = src + i / 2 * 3;
-            q[i] = (uint16_t)(p[0] | (p[1] & 15) << 8);
-            q[i + 1] = (uint16_t)(p[1] >> 4 | p[2] << 4);
+    else if (bits == 12) /* four codes in six bytes, spread over eight */
+        for (; i + 8 <= n; i += 4) {
+            const uint64_t v = load_le64(src + i / 4 * 6);
+            store_le64((uint8_t *)(q + i), (v & 0xfff) | (v & 0xfff000) << 4 |
+                                               (v & UINT64_C(0xfff000000)) << 8 |
+                                               (v & UINT64_C(0xfff000000000)) << 12);
         }
     else
         for (; i + 8 <= n && i / 8 * bits + bits + 8 <= (n * bits + 7) / 8; i += 8)
@@ -350,62 +351,70 @@ static void book_scale(const float *book, size_t width, const uint16_t *q, size_
         scale_entries(book, width, q, n, s, w);
 }
 
-#define BOOK_SUMS(type, kind, bytes)                                                               \
-    static inline void sums_##type(const glmq_books *restrict b, size_t width,                     \
-                                   const uint32_t *restrict q, size_t n, const float *restrict s,  \
-                                   float *restrict w)                                              \
-    {                                                                                              \
-        for (size_t j = 0; j < n; j++, w += width) {                                               \
-            for (size_t i = 0; i < width; i++) w[i] = 0.0f;                                        \
-            for (size_t m = 0; m < b->count; m++) {                                                \
-                const uint8_t *e =                                                                 \
-                    b->data + bytes * (m * b->stride + q[j * b->count + m] * b->entry + b->skip);  \
-                for (size_t i = 0; i < width; i++) w[i] += kind(e + bytes * i);                    \
-            }                                                                                      \
-            for (size_t i = 0; i < width; i++) w[i] *= s[j];                                       \
-        }                                                                                          \
-    }                                                                                              \
-    static inline void sums8_##type(const glmq_books *restrict b, const uint32_t *restrict q,      \
-                                    size_t n, const float *restrict s, float *restrict w)          \
-    {                                                                                              \
-        for (size_t j = 0; j < n; j++, w += 8) {                                                   \
-            float sum[8] = { 0 };                                                                  \
-            for (size_t m = 0; m < b->count; m++) {                                                \
-                const uint8_t *e =                                                                 \
-                    b->data + bytes * (m * b->stride + q[j * b->count + m] * b->entry + b->skip);  \
-                for (size_t i = 0; i < 8; i++) sum[i] += kind(e + bytes * i);                      \
-            }                                                                                      \
-            for (size_t i = 0; i < 8; i++) w[i] = sum[i] * s[j];                                   \
-        }                                                                                          \
-    }                                                                                              \
-    static void book_sums_##type(const glmq_books *b, const uint32_t *q, size_t n, const float *s, \
-                                 float *w)                                                         \
-    {                                                                                              \
-        if (b->width == 8)                                                                         \
-            sums8_##type(b, q, n, s, w);                                                           \
-        else                                                                                       \
-            sums_##type(b, b->width, q, n, s, w);                                                  \
+static inline void gather_pieces(const uint8_t *restrict table, size_t stride, size_t bytes,
+                                 const uint32_t *restrict q, size_t n, uint8_t *restrict out)
+{
+    for (size_t j = 0; j < n; j++) memcpy(out + j * bytes, table + q[j] * stride, bytes);
+}
+
+static void gather(const uint8_t *table, size_t stride, size_t bytes, const uint32_t *q, size_t n,
+                   uint8_t *out)
+{
+    if (bytes == 16)
+        gather_pieces(table, stride, 16, q, n, out);
+    else if (bytes == 8)
+        gather_pieces(table, stride, 8, q, n, out);
+    else if (bytes == 32)
+        gather_pieces(table, stride, 32, q, n, out);
+    else
+        gather_pieces(table, stride, bytes, q, n, out);
+}
+
+/* Sums that stay in registers: `width` is a constant of at most 16. */
+static inline void sum_few(const float *restrict books, size_t stride, size_t terms, size_t width,
+                           const uint32_t *restrict q, size_t n, const float *restrict s,
+                           float *restrict w)
+{
+    for (size_t j = 0; j < n; j++) {
+        float sum[16] = { 0 };
+        for (size_t m = 0; m < terms; m++) {
+            const float *e = books + *q++ * stride;
+            for (size_t i = 0; i < width; i++) sum[i] += e[i];
+        }
+        for (size_t i = 0; i < width; i++) w[j * width + i] = sum[i] * s[j];
     }
-
-static inline float half_at(const uint8_t *p)
-{
-    return f32_from_f16(load_le16(p));
 }
 
-static inline float bfloat_at(const uint8_t *p)
+static void sum_any(const float *restrict books, size_t stride, size_t terms, size_t width,
+                    const uint32_t *restrict q, size_t n, const float *restrict s,
+                    float *restrict w)
 {
-    return f32_from_bf16(load_le16(p));
+    for (size_t j = 0; j < n; j++, w += width) {
+        for (size_t i = 0; i < width; i++) w[i] = 0.0f;
+        for (size_t m = 0; m < terms; m++) {
+            const float *e = books + *q++ * stride;
+            for (size_t i = 0; i < width; i++) w[i] += e[i];
+        }
+        for (size_t i = 0; i < width; i++) w[i] *= s[j];
+    }
 }
 
-static inline float single_at(const uint8_t *p)
+static void book_sums(const float *books, size_t stride, size_t terms, size_t width,
+                      const uint32_t *q, size_t n, const float *s, float *w)
 {
-    return f32_from_bits(load_le32(p));
+    if (width == 4)
+        sum_few(books, stride, terms, 4, q, n, s, w);
+    else if (width == 8 && terms == 1)
+        sum_few(books, stride, 1, 8, q, n, s, w);
+    else if (width == 8 && terms == 2)
+        sum_few(books, stride, 2, 8, q, n, s, w);
+    else if (width == 8)
+        sum_few(books, stride, terms, 8, q, n, s, w);
+    else if (width == 16)
+        sum_few(books, stride, terms, 16, q, n, s, w);
+    else
+        sum_any(books, stride, terms, width, q, n, s, w);
 }
-
-BOOK_SUMS(f16, half_at, 2)
-BOOK_SUMS(bf16, bfloat_at, 2)
-BOOK_SUMS(f32, single_at, 4)
-#undef BOOK_SUMS
 
 /* ---- GGUF blocks ---- */
 
@@ -452,7 +461,8 @@ const glmq_kernels KERNELS = {
     .quantize_in = { quantize_in_f16, quantize_in_bf16, quantize_in_f32 },
     .shift = shift,
     .book_scale = book_scale,
-    .book_sums = { book_sums_f16, book_sums_bf16, book_sums_f32 },
+    .gather = gather,
+    .book_sums = book_sums,
     .block_decode = { decode_q4_0, decode_q4_1, decode_q5_0, decode_q5_1, decode_q8_0 },
     .block_encode = { encode_q4_0, encode_q4_1, encode_q5_0, encode_q5_1, encode_q8_0 },
     .block_get = { get_q4_0, get_q4_1, get_q5_0, get_q5_1, get_q8_0 },

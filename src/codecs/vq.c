@@ -100,10 +100,8 @@ static glmq_status vq_layout(const glmq_encoding *e, uint64_t rows, uint64_t col
         codes = (glmq_slot_layout){ codes.dtype, .rank = 2, .dims = { elements, rows } };
     GLMQ_TRY(ints_slot(out, GLMQ_SLOT_CODES, codes, 1, "vq", err));
     return ints_slot(out, GLMQ_SLOT_SCALES,
-                     (glmq_slot_layout){ (glmq_dtype)e->scale_dtype,
-                                         .rank = 2,
-                                         .dims = { rows, cols / group },
-                                         .stripe_rows = 1 },
+                     (glmq_slot_layout){ (glmq_dtype)e->scale_dtype, .rank = 2,
+                                         .dims = { rows, cols / group }, .stripe_rows = 1 },
                      1, "vq", err);
 }
 
@@ -243,11 +241,10 @@ static void spread_scales(const float *scale, uint64_t first, size_t n, uint64_t
 {
     uint64_t left = per - first % per;
 
-    for (size_t i = 0; i < n; i++) {
-        out[i] = *scale;
-        if (--left) continue;
-        left = per;
-        scale++;
+    for (size_t i = 0; i < n; left = per, scale++) {
+        const size_t end = left < n - i ? i + (size_t)left : n;
+        const float s = *scale;
+        for (; i < end; i++) out[i] = s;
     }
 }
 
@@ -297,8 +294,7 @@ static int vq_same_tables(const void *x, const void *y)
 
     return a->entries == b->entries && a->width == b->width && a->bits == b->bits && a->values &&
            b->values &&
-           memcmp(a->values, b->values,
-                  (size_t)a->entries * a->width * sizeof *a->values) == 0;
+           memcmp(a->values, b->values, (size_t)a->entries * a->width * sizeof *a->values) == 0;
 }
 
 static double vq_share(const glmq_encoding *e, uint64_t weights)

@@ -11,13 +11,13 @@
 /* `entries` runs of `width` weights.  Owned by the graph; equal to another book when the
  * entries are. */
 typedef struct vq_book {
-    const char *name;     /* as the config calls it ("cb3")                               */
-    uint32_t entries;     /* K                                                            */
-    uint32_t width;       /* d                                                            */
-    uint8_t bits;         /* of a code, at least log2(entries)                            */
-    const float *values;  /* entries x width, finite; NULL: the book was not found        */
-    uint64_t bytes;       /* that it takes where it is stored                             */
-    uint64_t weights;     /* of all tensors that use it: they share its bytes             */
+    const char *name;    /* as the config calls it ("cb3")                               */
+    uint32_t entries;    /* K                                                            */
+    uint32_t width;      /* d                                                            */
+    uint8_t bits;        /* of a code, at least log2(entries)                            */
+    const float *values; /* entries x width, finite; NULL: the book was not found        */
+    uint64_t bytes;      /* that it takes where it is stored                             */
+    uint64_t weights;    /* of all tensors that use it: they share its bytes             */
 } vq_book;
 
 enum { VQ_BITS_MAX = 16 };
@@ -55,8 +55,8 @@ int vq_has_stray_bits(const glmq_encoding *e, const glmq_bufs *b, glmq_tile t, u
  * entries (their squares, summed) varies less from group to group than that of entries drawn
  * at random.  V is the quotient of the two variances: 1 for a wrong codebook or layout. */
 typedef struct vq_power {
-    double sum, squares;             /* of a group's power, over the groups             */
-    double code_sum, code_squares;   /* of an entry's power, over the codes             */
+    double sum, squares;           /* of a group's power, over the groups             */
+    double code_sum, code_squares; /* of an entry's power, over the codes             */
     uint64_t groups, codes;
 } vq_power;
 

@@ -86,10 +86,9 @@ static glmq_status agree(const job *j, int which, const glmq_array *a, uint64_t 
     const parameter *p = &j->p[which];
 
     if (!p->value || p->value == stored) return GLMQ_OK;
-    return glmq_fail(err, GLMQ_E_FORMAT,
-                     "%s is stored for a %s of %" PRIu64 ", the config %s %" PRIu64, a->name,
-                     p->key, stored, p->stated ? "says" : "does not state it, which means",
-                     p->value);
+    return glmq_fail(
+        err, GLMQ_E_FORMAT, "%s is stored for a %s of %" PRIu64 ", the config %s %" PRIu64, a->name,
+        p->key, stored, p->stated ? "says" : "does not state it, which means", p->value);
 }
 
 /* ---- modules ---- */
@@ -118,12 +117,11 @@ static glmq_status measure_books(const job *j, const glmq_array *books, aqlm_sha
     const int bits = books->rank == 4 ? log2_of(books->dims[1]) : -1;
     char dims[96];
 
-    if (bits < 1 || bits > AQLM_BITS_MAX || !books->dims[0] || books->dims[0] > AQLM_BOOKS_MAX ||
+    if (bits < 1 || bits > AQLM_BITS_MAX || !books->dims[0] || books->dims[0] > AQLM_FLOATS_MAX ||
         !books->dims[2] || books->dims[2] > UINT32_MAX || !books->dims[3] ||
         books->dims[3] > UINT32_MAX)
-        return glmq_fail(err, GLMQ_E_FORMAT,
-                         "%s [%s]: expected [codebooks, 2^bits, rows, columns]", books->name,
-                         print_dims(books, dims));
+        return glmq_fail(err, GLMQ_E_FORMAT, "%s [%s]: expected [codebooks, 2^bits, rows, columns]",
+                         books->name, print_dims(books, dims));
     *s = (aqlm_shape){ .books = (uint32_t)books->dims[0],
                        .bits = (uint8_t)bits,
                        .out = (uint32_t)books->dims[2],

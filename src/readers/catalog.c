@@ -301,7 +301,8 @@ static glmq_status look_around(glmq_catalog *cat, glmq_error *err)
     for (size_t i = 0; i < count; i++) {
         const char *name = glmq_source_name(cat->source, i);
         const int loose = glmq_ends_with(name, ".safetensors");
-        if (!pickle && (glmq_ends_with(name, ".pth") || glmq_ends_with(name, ".bin"))) pickle = name;
+        if (!pickle && (glmq_ends_with(name, ".pth") || glmq_ends_with(name, ".bin")))
+            pickle = name;
         gguf |= glmq_ends_with(name, ".gguf");
         tensors |= loose;
         model |= loose && strncmp(name, "model", 5) == 0;

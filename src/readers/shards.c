@@ -74,7 +74,8 @@ static glmq_status find_candidates(shards *s, glmq_error *err)
     if (!s->left || !s->taken) return no_memory(err);
     for (size_t i = 0; i < count; i++) {
         const char *name = glmq_source_name(src, i);
-        if (glmq_source_is_file(src) || (glmq_ends_with(name, ".safetensors") && !glmq_catalog_has_role(s->cat, name)))
+        if (glmq_source_is_file(src) ||
+            (glmq_ends_with(name, ".safetensors") && !glmq_catalog_has_role(s->cat, name)))
             s->left[s->left_count++] = (uint32_t)i;
     }
     return GLMQ_OK;

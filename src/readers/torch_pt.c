@@ -38,16 +38,17 @@ typedef struct torch_file {
     uint64_t pickle_bytes;
 } torch_file;
 
-static const struct class {
+static const struct class
+{
     const char *name;
     glmq_dtype dtype; /* NONE: no floats */
     uint64_t bytes;
 } classes[] = {
-    { "FloatStorage", GLMQ_DT_F32, 4 },   { "HalfStorage", GLMQ_DT_F16, 2 },
+    { "FloatStorage", GLMQ_DT_F32, 4 },     { "HalfStorage", GLMQ_DT_F16, 2 },
     { "BFloat16Storage", GLMQ_DT_BF16, 2 }, { "DoubleStorage", GLMQ_DT_F64, 8 },
-    { "LongStorage", GLMQ_DT_NONE, 8 },   { "IntStorage", GLMQ_DT_NONE, 4 },
-    { "ShortStorage", GLMQ_DT_NONE, 2 },  { "CharStorage", GLMQ_DT_NONE, 1 },
-    { "ByteStorage", GLMQ_DT_NONE, 1 },   { "BoolStorage", GLMQ_DT_NONE, 1 },
+    { "LongStorage", GLMQ_DT_NONE, 8 },     { "IntStorage", GLMQ_DT_NONE, 4 },
+    { "ShortStorage", GLMQ_DT_NONE, 2 },    { "CharStorage", GLMQ_DT_NONE, 1 },
+    { "ByteStorage", GLMQ_DT_NONE, 1 },     { "BoolStorage", GLMQ_DT_NONE, 1 },
 };
 
 /* ---- members ---- */
@@ -262,8 +263,8 @@ static glmq_status tell(const torch_file *f, const char *what, uint64_t entries,
     for (size_t i = 0; i < GLMQ_COUNT(classes); i++)
         if (names_class(f, classes[i].name)) glmq_text_printf(&t, ", %s", classes[i].name);
     st = glmq_fail(err, t.failed ? GLMQ_E_NOMEM : GLMQ_E_FORMAT,
-                   "%s a codebook of %" PRIu64 " entries of %" PRIu64 "; it holds %s", what, entries,
-                   width, t.len ? t.data : "nothing");
+                   "%s a codebook of %" PRIu64 " entries of %" PRIu64 "; it holds %s", what,
+                   entries, width, t.len ? t.data : "nothing");
     glmq_text_free(&t);
     return st;
 }

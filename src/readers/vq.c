@@ -38,7 +38,7 @@ typedef struct {
     glmq_gptq_modules *gptq;
     use *uses;
     glmq_text missing; /* codebooks */
-    uint64_t silent; /* modules that the configuration does not name */
+    uint64_t silent;   /* modules that the configuration does not name */
     char first_silent[160];
 } job;
 
@@ -56,8 +56,7 @@ static glmq_status use_of(job *j, const vq_tier *tier, size_t tiers, use **out, 
 
     for (; *at; at = &(*at)->next) {
         size_t same = 0;
-        while (same < tiers && (*at)->tiers == tiers &&
-               same_tier(&(*at)->tier[same], &tier[same]))
+        while (same < tiers && (*at)->tiers == tiers && same_tier(&(*at)->tier[same], &tier[same]))
             same++;
         *out = *at;
         if (same == tiers) return GLMQ_OK;
@@ -138,14 +137,15 @@ static glmq_status refuse_codes(const job *j, const glmq_array *codes, const vq_
             snprintf(hint, sizeof hint, "; the data would fit the tier of %s bits",
                      j->config.tier[i].bits);
     if (!hint[0] && codes->dims[1] == rows && codes->dims[0] == words)
-        snprintf(hint, sizeof hint, "; they are stored the other way round, which "
-                                    "vq.packing \"lsb-first-t\" would say");
+        snprintf(hint, sizeof hint,
+                 "; they are stored the other way round, which "
+                 "vq.packing \"lsb-first-t\" would say");
     return glmq_fail(err, GLMQ_E_FORMAT,
                      "%s: %s [%s], expected I32 [%" PRIu64 ", %" PRIu64
                      "] for %s bits (codes of %u bits, d %u, %" PRIu64 " columns)%s",
                      codes->name, glmq_dtype_name((glmq_dtype)codes->dtype),
-                     print_dims(codes, dims), rows, words, tier->bits, tier->code_bits,
-                     tier->width, cols, hint);
+                     print_dims(codes, dims), rows, words, tier->bits, tier->code_bits, tier->width,
+                     cols, hint);
 }
 
 static glmq_status check_divisible(const glmq_module *m, const vq_tier *t, uint64_t cols,
@@ -244,8 +244,8 @@ static int match_stack(const job *j, const glmq_module *m, glmq_name_match *out)
     if (!at || !root || root > at || m->name_len >= sizeof name - sizeof one) return 0;
     n = snprintf(name, sizeof name, "%.*s%s%.*s", (int)(at - root), root, one,
                  (int)(m->name + m->name_len - (at + sizeof stack - 1)), at + sizeof stack - 1);
-    return n > 0 && j->g->names &&
-           glmq_names_match(j->g->names, NAMES_HF, name, (size_t)n, out) && out->expert == 0;
+    return n > 0 && j->g->names && glmq_names_match(j->g->names, NAMES_HF, name, (size_t)n, out) &&
+           out->expert == 0;
 }
 
 static glmq_span span_of(const glmq_catalog *cat, const glmq_array *a)
@@ -261,10 +261,9 @@ static glmq_status check_stack(const glmq_array *a, glmq_dtype dtype, uint64_t e
     if (a->rank == 3 && a->dims[0] == experts && a->dims[1] == rows && a->dims[2] == cols &&
         (dtype == GLMQ_DT_NONE || a->dtype == dtype))
         return GLMQ_OK;
-    return glmq_fail(err, GLMQ_E_FORMAT,
-                     "%s: %s [%s], expected [%" PRIu64 ", %" PRIu64 ", %" PRIu64 "]", a->name,
-                     glmq_dtype_name((glmq_dtype)a->dtype), print_dims(a, dims), experts, rows,
-                     cols);
+    return glmq_fail(
+        err, GLMQ_E_FORMAT, "%s: %s [%s], expected [%" PRIu64 ", %" PRIu64 ", %" PRIu64 "]",
+        a->name, glmq_dtype_name((glmq_dtype)a->dtype), print_dims(a, dims), experts, rows, cols);
 }
 
 static glmq_status add_experts(job *j, const glmq_part *all, const glmq_name_match *match,
@@ -273,8 +272,7 @@ static glmq_status add_experts(job *j, const glmq_part *all, const glmq_name_mat
     for (uint64_t e = 0; e < experts; e++) {
         glmq_part p = *all;
         GLMQ_TRY(glmq_part_slice(&p, e * rows, rows, err));
-        GLMQ_TRY(
-            glmq_graph_add(j->g, match->row->role, match->layer, (int32_t)e, 2, &p, err));
+        GLMQ_TRY(glmq_graph_add(j->g, match->row->role, match->layer, (int32_t)e, 2, &p, err));
     }
     return GLMQ_OK;
 }
@@ -386,8 +384,7 @@ static glmq_status add_module(void *user, const glmq_module *m, glmq_error *err)
     if (!m->quantized) return add_unquantized(j, m, entry, err);
     for (int i = 0; i < GLMQ_SLOTS; i++)
         alone &= !m->slot[i] || i == GLMQ_SLOT_CODES || i == GLMQ_SLOT_SCALES;
-    if (!entry && alone)
-        GLMQ_TRY(vq_config_match(&j->config, m->name, m->name_len, &entry, err));
+    if (!entry && alone) GLMQ_TRY(vq_config_match(&j->config, m->name, m->name_len, &entry, err));
     if (vq_entry_is_marked(&j->config, entry)) {
         if (!alone || m->plain) return refuse_marked(m, err);
         return codes->rank == 3 ? add_stack(j, m, entry, err) : add_marked(j, m, entry, err);
@@ -470,10 +467,11 @@ static glmq_status tell_choice(job *j, const use *u, const vq_found *f, const do
                                int best, uint64_t groups, glmq_error *err)
 {
     char text[900];
-    size_t len = (size_t)snprintf(
-        text, sizeof text, "%" PRIu64 " tensors of %s bits: the config does not say which of %zu "
-        "codebooks is theirs; over %" PRIu64 " groups",
-        u->tensors, u->tier[0].bits, n, groups);
+    size_t len =
+        (size_t)snprintf(text, sizeof text,
+                         "%" PRIu64 " tensors of %s bits: the config does not say which of %zu "
+                         "codebooks is theirs; over %" PRIu64 " groups",
+                         u->tensors, u->tier[0].bits, n, groups);
 
     for (size_t i = 0; i < n && len < sizeof text - 1; i++)
         len += (size_t)snprintf(text + len, sizeof text - len, "%s V is %.3f with %.60s of %.60s",

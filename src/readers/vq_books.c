@@ -61,9 +61,8 @@ static int is_float(uint8_t dtype)
 
 int vq_is_book(const vq_config *c, const glmq_array *a)
 {
-    return is_float(a->dtype) &&
-           (names_tier(c, a->name) || glmq_ends_with(a->name, ".codebook") ||
-            glmq_ends_with(a->name, ".codebooks"));
+    return is_float(a->dtype) && (names_tier(c, a->name) || glmq_ends_with(a->name, ".codebook") ||
+                                  glmq_ends_with(a->name, ".codebooks"));
 }
 
 /* [K, d], and that with dimensions of 1. */
@@ -92,9 +91,7 @@ static glmq_status to_floats(const uint8_t *p, glmq_dtype dtype, uint64_t n, flo
         case GLMQ_DT_F16: w[i] = f32_from_f16(load_le16(p + 2 * i)); break;
         case GLMQ_DT_BF16: w[i] = f32_from_bf16(load_le16(p + 2 * i)); break;
         case GLMQ_DT_F32: w[i] = f32_from_bits(load_le32(p + 4 * i)); break;
-        default:
-            memcpy(&d, p + 8 * i, sizeof d);
-            w[i] = (float)d;
+        default: memcpy(&d, p + 8 * i, sizeof d); w[i] = (float)d;
         }
         if (!is_finite_f32(w[i])) return GLMQ_E_FORMAT;
     }

@@ -8,10 +8,10 @@
 /* A codebook that was found, finite and of the tier's size. */
 typedef struct vq_found {
     const vq_tier *tier;
-    const char *file, *array;     /* where, for messages                                */
-    const float *values;          /* the graph's                                        */
-    uint64_t bytes;               /* as stored                                          */
-    uint8_t in_shard, outside;    /* an array of a shard; not in the checkpoint's folder */
+    const char *file, *array;  /* where, for messages                                */
+    const float *values;       /* the graph's                                        */
+    uint64_t bytes;            /* as stored                                          */
+    uint8_t in_shard, outside; /* an array of a shard; not in the checkpoint's folder */
 } vq_found;
 
 typedef struct vq_books {

@@ -124,8 +124,7 @@ static void derive_entries(double bits, vq_tier *t)
 /* The name of a codebook that has none: "cb" and the bits. */
 static glmq_status name_codebook(const vq_config *c, vq_tier *t, glmq_error *err)
 {
-    if (!t->codebook)
-        t->codebook = glmq_arena_printf(c->arena, "cb%s", t->bits);
+    if (!t->codebook) t->codebook = glmq_arena_printf(c->arena, "cb%s", t->bits);
     return t->codebook ? GLMQ_OK : glmq_fail(err, GLMQ_E_NOMEM, "a codebook's name");
 }
 
@@ -242,8 +241,8 @@ static glmq_status add_entry(vq_config *c, const cJSON *e, glmq_error *err)
     c->entry[c->entries++] = e;
     c->marked += vq_entry_is_marked(c, e) ? 1 : 0;
     if (glmq_strmap_add(&c->by_name, e->string, len, number, NULL) < 0 ||
-        (tail && glmq_strmap_add(&c->by_tail, tail, len - (size_t)(tail - e->string), number,
-                                 NULL) < 0))
+        (tail &&
+         glmq_strmap_add(&c->by_tail, tail, len - (size_t)(tail - e->string), number, NULL) < 0))
         return glmq_fail(err, GLMQ_E_NOMEM, "%zu modules", c->entries);
     return GLMQ_OK;
 }

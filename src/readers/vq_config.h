@@ -17,15 +17,15 @@ typedef struct vq_tier {
 enum { VQ_TIERS_MAX = 64 };
 
 typedef struct vq_config {
-    glmq_arena *arena;           /* for names that are made                                  */
-    const cJSON *quant;          /* quantization_config; NULL: none                          */
-    const cJSON *table;          /* its "vq", or config.json's (stacked experts); NULL: none */
-    const char *file;            /* that `quant` or `table` came from, for messages          */
-    const char *codebooks_file;  /* NULL: not stated                                         */
+    glmq_arena *arena;          /* for names that are made                                  */
+    const cJSON *quant;         /* quantization_config; NULL: none                          */
+    const cJSON *table;         /* its "vq", or config.json's (stacked experts); NULL: none */
+    const char *file;           /* that `quant` or `table` came from, for messages          */
+    const char *codebooks_file; /* NULL: not stated                                         */
     const char *codes_suffix, *scales_suffix; /* NULL: not stated                            */
-    uint64_t norm_group;         /* columns per scale; 0: not stated                         */
-    int turned;                  /* codes are stored [words, rows]                           */
-    vq_tier tier[VQ_TIERS_MAX];  /* of the table, or the usual ones                          */
+    uint64_t norm_group;        /* columns per scale; 0: not stated                         */
+    int turned;                 /* codes are stored [words, rows]                           */
+    vq_tier tier[VQ_TIERS_MAX]; /* of the table, or the usual ones                          */
     size_t tiers;
     const cJSON **entry; /* of extra_config (or of the table's modules), numbered            */
     size_t entries, marked;

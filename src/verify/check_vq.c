@@ -25,10 +25,10 @@ typedef struct pool {
 
 typedef struct result {
     vq_power sums;
-    uint64_t stray;          /* rows with bits behind their last code               */
-    uint64_t runs, words;    /* of zero points: words that end in a run of ones      */
+    uint64_t stray;       /* rows with bits behind their last code               */
+    uint64_t runs, words; /* of zero points: words that end in a run of ones      */
     uint64_t first_run;
-    char *bad;               /* why it cannot be decoded; NULL: it can               */
+    char *bad; /* why it cannot be decoded; NULL: it can               */
 } result;
 
 typedef struct run {
@@ -147,15 +147,16 @@ static uint64_t tensor_peak(void *user, size_t i)
 static int is_known(const glmq_check *c, const char *tensor)
 {
     for (size_t i = c->count; i-- > 0;)
-        if (c->at[i].tensor && c->at[i].severity == GLMQ_ERROR && strcmp(c->at[i].tensor, tensor) == 0)
+        if (c->at[i].tensor && c->at[i].severity == GLMQ_ERROR &&
+            strcmp(c->at[i].tensor, tensor) == 0)
             return 1;
     return 0;
 }
 
 static glmq_status tell_tensor(run *r, const glmq_tensor *t, const result *x)
 {
-    const char *file = glmq_source_name(glmq_graph_source(r->graph),
-                                        t->part[0].span[GLMQ_SLOT_CODES].file);
+    const char *file =
+        glmq_source_name(glmq_graph_source(r->graph), t->part[0].span[GLMQ_SLOT_CODES].file);
     glmq_check *c = r->check;
 
     if (x->bad && !is_known(c, t->name))

@@ -148,7 +148,6 @@ static inline void fill_books(tensor *t)
     for (uint64_t i = 0; i < n && (form == VQ_EACH_I8 || form == VQ_EACH_U8); i++)
         codes[i] &= (uint8_t)((1u << t->enc.bits) - 1);
     for (uint64_t i = 0; i < n / 2 && (form == VQ_EACH_I16 || form == VQ_EACH_U16); i++)
-        store_le16(codes + 2 * i,
-                   (uint16_t)(load_le16(codes + 2 * i) & ((1u << t->enc.bits) - 1)));
+        store_le16(codes + 2 * i, (uint16_t)(load_le16(codes + 2 * i) & ((1u << t->enc.bits) - 1)));
 }
 #endif

@@ -57,8 +57,7 @@ static inline void edit_load_file(edited *e, const char *folder, const char *nam
 
     snprintf(path, sizeof path, "%s/%s", folder, name);
     text = slurp(path, &len);
-    assert_int_equal(
-        glmq_json_parse(&header, text + 8, (size_t)load_le64(text), 0, NULL), GLMQ_OK);
+    assert_int_equal(glmq_json_parse(&header, text + 8, (size_t)load_le64(text), 0, NULL), GLMQ_OK);
     cJSON_ArrayForEach(a, header)
     {
         const cJSON *shape = cJSON_GetObjectItem(a, "shape");

@@ -381,10 +381,10 @@ static void scales_may_be_negative(void **state)
     edit_write(&e);
     a = graph_open(data_folder(), NULL, 0);
     b = graph_open(e.folder, NULL, 0);
-    assert_int_equal(
-        glmq_tensor_decode(a.g, glmq_graph_find(a.g, Q ".weight"), 0, 1, x, NULL), GLMQ_OK);
-    assert_int_equal(
-        glmq_tensor_decode(b.g, glmq_graph_find(b.g, Q ".weight"), 0, 1, y, NULL), GLMQ_OK);
+    assert_int_equal(glmq_tensor_decode(a.g, glmq_graph_find(a.g, Q ".weight"), 0, 1, x, NULL),
+                     GLMQ_OK);
+    assert_int_equal(glmq_tensor_decode(b.g, glmq_graph_find(b.g, Q ".weight"), 0, 1, y, NULL),
+                     GLMQ_OK);
     for (int i = 0; i < 64; i++) assert_true(x[i] == -y[i]);
     graph_shut(&a);
     graph_shut(&b);
@@ -469,7 +469,8 @@ static void bits_per_weight_are_those_of_the_formula(void **state)
 
     /* codes take whole bytes: 8 bits each, not 6 */
     bpw = glmq_encoding_bpw(&t->part[0].enc, t->rows, t->cols);
-    assert_true(fabs(bpw - (3 * 8 / 8.0 + 3 * 64 * 8 * 16 / weights + 16 / (2.0 * (double)t->cols))) < 1e-9);
+    assert_true(fabs(bpw - (3 * 8 / 8.0 + 3 * 64 * 8 * 16 / weights +
+                            16 / (2.0 * (double)t->cols))) < 1e-9);
     glmq_encoding_print(&t->part[0].enc, text, sizeof text);
     assert_string_equal(text, "aqlm:codebooks=3,bits=6,in=4,out=2,book=F16,scale=F16");
     graph_shut(&o);

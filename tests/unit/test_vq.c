@@ -34,7 +34,7 @@ static void digest_with(const char *path, const char *codebooks, char hex[33])
 {
     opened_graph o = graph_open(path, codebooks, 0);
     const glmq_digest_options opt = { 0 };
-    char (*each)[33] = NULL;
+    char(*each)[33] = NULL;
     glmq_error err;
 
     if (o.status) fail_msg("%s", o.err.msg);
@@ -316,9 +316,8 @@ static void codebooks_in_shards_are_carried_by_same_alone(void **state)
         if (convert(e.folder, dst, same ? "same" : "bf16", NULL, NULL, &r, &err))
             fail_msg("%s", err.msg);
         snprintf(path, sizeof path, "%s/model-00001-of-00001.safetensors", dst);
-        edit_load_file(&b, dst,
-                       access(path, R_OK) ? "model.safetensors"
-                                          : "model-00001-of-00001.safetensors");
+        edit_load_file(
+            &b, dst, access(path, R_OK) ? "model.safetensors" : "model-00001-of-00001.safetensors");
         found = 0;
         for (size_t i = 0; i < b.count; i++) found += strncmp(b.at[i].name, "book.", 5) == 0;
         assert_int_equal(found, same ? 3 : 0);
@@ -380,9 +379,9 @@ static void codebooks_of_another_size_or_not_finite_are_refused(void **state)
 
 /* ---- malformed modules ---- */
 
-#define GATE "model.layers.1.mlp.experts.0.gate_proj" /* 2 bits, d 4, 200 entries, U8 */
-#define UP "model.layers.1.mlp.experts.0.up_proj"     /* 3 bits, d 2, 60 entries, each U8 */
-#define DOWN "model.layers.1.mlp.experts.0.down_proj" /* 1.5 bits, d 4, 64 entries, I32 */
+#define GATE  "model.layers.1.mlp.experts.0.gate_proj" /* 2 bits, d 4, 200 entries, U8 */
+#define UP    "model.layers.1.mlp.experts.0.up_proj"   /* 3 bits, d 2, 60 entries, each U8 */
+#define DOWN  "model.layers.1.mlp.experts.0.down_proj" /* 1.5 bits, d 4, 64 entries, I32 */
 #define ENTRY "quantization_config.extra_config.language_model."
 
 static void marked_modules_must_be_codes_and_scales(void **state)
@@ -566,10 +565,10 @@ static void tiers_must_make_sense(void **state)
     for (size_t i = 0; i < GLMQ_COUNT(bad); i++) {
         size_t books;
         edited e = load_small(&books);
-        cJSON *node = strstr(bad[i].path, "extra_config")
-                          ? cJSON_GetObjectItem(edit_config(&e, ENTRY GATE),
-                                                strrchr(bad[i].path, '.') + 1)
-                          : edit_config(&e, bad[i].path);
+        cJSON *node =
+            strstr(bad[i].path, "extra_config")
+                ? cJSON_GetObjectItem(edit_config(&e, ENTRY GATE), strrchr(bad[i].path, '.') + 1)
+                : edit_config(&e, bad[i].path);
         assert_non_null(node);
         cJSON_SetNumberValue(node, bad[i].value);
         if (i == 4) { /* 28 bits a code: no number of entries */
@@ -809,8 +808,7 @@ static void runs_of_full_zero_fields_are_suspicious(void **state)
         glmq_error err;
 
         if (glmq_tensor_decode(o.g, t, 2, 1, w, &err)) fail_msg("%s", err.msg);
-        assert_true(w[0] ==
-                    (float)(q - 16) * f32_from_f16(load_le16(scales->data + 2 * 2)));
+        assert_true(w[0] == (float)(q - 16) * f32_from_f16(load_le16(scales->data + 2 * 2)));
     }
     graph_shut(&o);
     edit_close(&e);
