@@ -1,11 +1,11 @@
 /* THE list of readers, one line each: X(symbol).  Order breaks ties of probe(). */
 X(gguf)
-X(vq)
-X(aqlm)
 X(awq)
 X(gptq)
 X(ct)
 X(fp8)
+X(vq)
+X(aqlm)
 X(bf16)
 X(f16)
 X(f32)

@@ -262,10 +262,6 @@ static glmq_status search_folder(vq_books *b, const vq_tier *tier, vq_found *fou
 {
     char generic[64];
 
-    if (*count || !b->g->vq_codebooks) return GLMQ_OK;
-    if (!b->folder)
-        GLMQ_TRY(glmq_within(err, glmq_source_open(&b->folder, b->g->vq_codebooks, NULL, err),
-                             "--vq-codebooks"));
     generic_name(tier, generic, sizeof generic);
     GLMQ_TRY(search_file(b, b->folder, b->config->codebooks_file, 1, tier, found, count, err));
     GLMQ_TRY(search_file(b, b->folder, usual_file, 1, tier, found, count, err));
@@ -284,6 +280,9 @@ glmq_status vq_books_find(vq_books *b, const vq_tier *tier, vq_found found[VQ_FO
     GLMQ_TRY(search_file(b, src, usual_file, 0, tier, found, count, err));
     if (!*count) GLMQ_TRY(search(b, &shards, tier, found, count, err));
     if (*count || !b->g->vq_codebooks) return GLMQ_OK;
+    if (!b->folder)
+        GLMQ_TRY(glmq_within(err, glmq_source_open(&b->folder, b->g->vq_codebooks, NULL, err),
+                             "--vq-codebooks"));
     return glmq_within(err, search_folder(b, tier, found, count, err), "%s", b->g->vq_codebooks);
 }
 

@@ -1,5 +1,6 @@
 /* Mixed-bit VQ checkpoints: the fixture against what the peer's code decodes, the ways in which
  * a codebook is found, and what is refused or warned of. */
+#include "base/fault.h"
 #include "base/mem.h"
 #include "base/num.h"
 #include "codecs/vq.h"
@@ -972,6 +973,53 @@ static void many_entries_are_looked_up_quickly(void **state)
     edit_close(&e);
 }
 
+/* ---- allocations and reads that fail ---- */
+
+static glmq_status open_and_decode(const char *path, const char *codebooks, glmq_error *err)
+{
+    const glmq_graph_options opt = { .vq_codebooks = codebooks };
+    glmq_source *src = NULL;
+    glmq_graph *g = NULL;
+    float row[96];
+    glmq_status st = glmq_source_open(&src, path, NULL, err);
+
+    if (!st) st = glmq_graph_open(&g, src, &opt, err);
+    if (!st) st = glmq_tensor_decode(g, glmq_graph_find(g, GATE ".weight"), 0, 1, row, err);
+    glmq_graph_close(g);
+    glmq_source_close(src);
+    return st;
+}
+
+/* Most of them are the graph's, of which a sample will do. */
+static void every_failure_is_a_clean_error(void **state)
+{
+    size_t books;
+    edited e = load_small(&books);
+    (void)state;
+
+    fresh_folder(e.folder);
+    edit_write_config(&e);
+    edit_write_file(&e, 0, books, "model.safetensors");
+    for (long n = 1;; n += 1 + n / 40) {
+        glmq_error err = { 0 };
+        glmq_status st;
+        int through;
+
+        glmq_fail_alloc_at(n);
+        st = open_and_decode(e.folder, data_folder(), &err);
+        through = glmq_fault_pending();
+        glmq_fail_alloc_at(0);
+        if (through) {
+            if (st) fail_msg("%s", err.msg);
+            break;
+        }
+        if (!st) continue; /* it did no harm */
+        assert_true(st == GLMQ_E_NOMEM || st == GLMQ_E_IO);
+        assert_true(err.msg[0] != '\0');
+    }
+    edit_close(&e);
+}
+
 /* ---- encodings as values ---- */
 
 static void bits_per_weight_count_the_codebook(void **state)
@@ -1038,6 +1086,7 @@ int main(void)
         cmocka_unit_test(runs_of_full_zero_fields_are_suspicious),
         cmocka_unit_test(stacked_experts_decode_as_single_ones_do),
         cmocka_unit_test(many_entries_are_looked_up_quickly),
+        cmocka_unit_test(every_failure_is_a_clean_error),
         cmocka_unit_test(bits_per_weight_count_the_codebook),
         cmocka_unit_test(equal_books_are_equal_encodings),
     };
