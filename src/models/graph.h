@@ -28,6 +28,7 @@ struct glmq_graph {
     uint8_t source_scale_dtype; /* dtype the scales had before a format narrowed or   */
                                 /* widened them without loss (metadata key
                                      "glmq.scale_dtype"); NONE where unknown            */
+    char tables[33];            /* digest of shared tables (codebooks); "": none      */
     int quantized;              /* some tensor is not plain                           */
     glmq_problem *problems;
     size_t problem_count, problem_capacity;

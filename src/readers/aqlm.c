@@ -200,7 +200,7 @@ static glmq_status keep_shape(job *j, const aqlm_shape *s, const aqlm_shape **ou
     return GLMQ_OK;
 }
 
-/* "model.norm.weight" and "model.norm" are both found in the wild. */
+/* Writers list parameters ("model.norm.weight"), or modules, or both. */
 static int is_listed(const job *j, const glmq_module *m)
 {
     char name[512];
@@ -208,7 +208,8 @@ static int is_listed(const job *j, const glmq_module *m)
     const int n = snprintf(name, sizeof name, "%.*s.weight", (int)m->name_len, m->name);
 
     return n > 0 && (size_t)n < sizeof name &&
-           glmq_strmap_get(&j->plain, name, (size_t)n, &ignored);
+           (glmq_strmap_get(&j->plain, name, (size_t)n, &ignored) ||
+            glmq_strmap_get(&j->plain, name, m->name_len, &ignored));
 }
 
 static glmq_status add_module(void *user, const glmq_module *m, glmq_error *err)

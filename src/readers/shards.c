@@ -414,6 +414,7 @@ static void count_promises(shards *s, account *a)
         const glmq_array *array = glmq_catalog_find(s->cat, m->string, strlen(m->string));
         uint64_t number = 0;
         glmq_strmap_get(&s->home, m->string, strlen(m->string), &number);
+        if (glmq_catalog_has_role(s->cat, s->files[number].name)) continue;
         if (!array) {
             if (!s->files[number].lacking++) s->files[number].first = m->string;
             a->lacking++;

@@ -9,6 +9,7 @@
  * tell, and codes tell which codebook they belong to.  A codebook that is nowhere makes the
  * checkpoint incomplete: it is listed, not decoded. */
 #include "base/error.h"
+#include "base/hash.h"
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/safe.h"
@@ -522,6 +523,22 @@ static glmq_status find_book(job *j, use *u, glmq_error *err)
     return GLMQ_OK;
 }
 
+/* Codebooks may lie outside of the source: they are part of what it is all the same. */
+static glmq_status digest_books(job *j, glmq_error *err)
+{
+    glmq_hash *h = glmq_hash_new();
+    glmq_digest d;
+
+    if (!h) return glmq_fail(err, GLMQ_E_NOMEM, "digest of the codebooks");
+    for (const use *u = j->uses; u; u = u->next)
+        if (u->book.values)
+            glmq_hash_add_values(h, u->book.values, (size_t)u->book.entries * u->book.width);
+    d = glmq_hash_get(h);
+    glmq_digest_hex(&d, j->g->tables);
+    glmq_hash_free(h);
+    return GLMQ_OK;
+}
+
 /* ---- the reader ---- */
 
 static int vq_probe(const glmq_catalog *cat)
@@ -563,6 +580,7 @@ static glmq_status read_all(job *j, glmq_error *err)
     GLMQ_TRY(read_modules(j, err));
     for (use *u = j->uses; u; u = u->next) GLMQ_TRY(find_book(j, u, err));
     GLMQ_TRY(refuse_missing(j, err));
+    if (j->uses) GLMQ_TRY(digest_books(j, err));
     if (j->silent && glmq_graph_note(j->g, GLMQ_WARNING, "config-silent", NULL, j->config.file,
                                      "%s and %" PRIu64
                                      " others are vector-quantized, which the config does not say",

@@ -39,7 +39,8 @@ typedef struct run {
     int workers;
     pool pool[BOOKS_MAX];
     size_t pools;
-    result *result; /* by tensor */
+    result *result;    /* by tensor */
+    glmq_strmap known; /* tensors with an error of the first pass */
 } run;
 
 static const vq_book *book_of(const glmq_part *part)
@@ -144,13 +145,10 @@ static uint64_t tensor_peak(void *user, size_t i)
 /* ---- what it says ---- */
 
 /* The first pass may have said it already. */
-static int is_known(const glmq_check *c, const char *tensor)
+static int is_known(const run *r, const char *tensor)
 {
-    for (size_t i = c->count; i-- > 0;)
-        if (c->at[i].tensor && c->at[i].severity == GLMQ_ERROR &&
-            strcmp(c->at[i].tensor, tensor) == 0)
-            return 1;
-    return 0;
+    uint64_t ignored;
+    return glmq_strmap_get(&r->known, tensor, strlen(tensor), &ignored);
 }
 
 static glmq_status tell_tensor(run *r, const glmq_tensor *t, const result *x)
@@ -159,7 +157,7 @@ static glmq_status tell_tensor(run *r, const glmq_tensor *t, const result *x)
         glmq_source_name(glmq_graph_source(r->graph), t->part[0].span[GLMQ_SLOT_CODES].file);
     glmq_check *c = r->check;
 
-    if (x->bad && !is_known(c, t->name))
+    if (x->bad && !is_known(r, t->name))
         GLMQ_TRY(glmq_check_add(c, GLMQ_ERROR, "bad-tensor", t->name, file, "%s", x->bad));
     if (x->stray)
         GLMQ_TRY(glmq_check_add(c, GLMQ_WARNING, "padding-bits", t->name, file,
@@ -243,6 +241,12 @@ static glmq_status open_run(run *r, glmq_error *err)
 {
     const size_t n = glmq_graph_count(r->graph);
 
+    for (size_t i = 0; i < r->check->count; i++) {
+        const glmq_problem *p = &r->check->at[i];
+        if (p->tensor && p->severity == GLMQ_ERROR &&
+            glmq_strmap_add(&r->known, p->tensor, strlen(p->tensor), 1, NULL) < 0)
+            return glmq_fail(err, GLMQ_E_NOMEM, "names of tensors");
+    }
     r->workers = glmq_workers(r->opt->jobs, n);
     r->fetch = glmq_alloc_zero((size_t)r->workers, sizeof *r->fetch);
     r->result = glmq_alloc_zero(n ? n : 1, sizeof *r->result);
@@ -262,6 +266,7 @@ static void close_run(run *r)
     for (size_t i = 0; i < r->pools; i++) glmq_free(r->pool[i].power);
     glmq_free(r->fetch);
     glmq_free(r->result);
+    glmq_strmap_free(&r->known);
 }
 
 static glmq_status walk(run *r, glmq_error *err)

@@ -112,6 +112,14 @@ def vq_vectors():
         cases.append(vq_case(f"scales in {scale}", 16, 4, 4, 16, rng.integers(0, 16, (2, 8)), scales, half(16, 4), 0, scale))
     book = half(16, 4).astype(np.float32) * np.float32(1.0000001)
     cases.append(vq_case("a book of F32: one rounding", 16, 4, 4, 16, rng.integers(0, 16, (2, 8)), positive(2, 2), book))
+    # zero points as the packer of VQ checkpoints ORs them: the field plus one, also 16
+    for zeros, word in (([1, 2, 3, 4, 5, 6, 7, 15], "103254e6"), ([8, 8, 16, 16, 16, 16, 16, 16], "77ffffff")):
+        stored = pack(np.array([zeros]) - 1, 4)
+        assert hexa(stored) == word
+        w = np.repeat(-np.array(zeros, "<f4")[:, None], 32, 1)
+        cases.append({"name": f"zero points {zeros}",
+                      "encoding": {"codec": "gptq", "bits": 4, "group": 32, "zeros": "stored", "scale": "F16", "variant": 3},
+                      "rows": 8, "cols": 32, "slots": {"codes": "00" * 128, "scales": "003c" * 8, "zeros": word}, "values": hexa(w)})
     return cases
 
 
@@ -275,6 +283,7 @@ def aqlm_checkpoint(name, args, M, b, ig, og):
 # ---- PyTorch files ----
 
 def torch_files():
+    torch.manual_seed(8)
     data, corpus = f"{TESTS}/data/torch-pt", f"{TESTS}/fuzz/corpus/pt"
     for folder in (data, corpus):
         shutil.rmtree(folder, ignore_errors=True)

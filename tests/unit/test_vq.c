@@ -691,7 +691,8 @@ static void codes_choose_among_codebooks_without_a_name(void **state)
     edit_load_file(&books, path, "vq_codebooks.safetensors");
     a = edit_find(&books, "cb3");
     snprintf(a->name, sizeof a->name, "second");
-    a = edit_add(&books, "first", "F16", 2, a->dims, a->data, a->bytes);
+    const edited_array second = *a;
+    a = edit_add(&books, "first", "F16", 2, second.dims, second.data, second.bytes);
     shuffle(a->data, 4096, 8);
     make_fixture(path, &books, folder);
     o = graph_open(folder, NULL, 0);
