@@ -57,6 +57,8 @@ static const conformance encodings[] = {
     { "q5_1", 5, 32, 1, GLMQ_ZERO_STORED, 0, 0, 0, 0, 0.6f },
     { "q8_0", 8, 32, 1, GLMQ_ZERO_MID, 0, 0, 0, 1, 1.1f },
     /* decoded only: the laws of encoders do not apply */
+    { "fp8", 8, 24, 5, 0, GLMQ_DT_BF16, 0, 0, 0, 0 },
+    { "fp8", 8, 0, 1, 0, GLMQ_DT_F16, 0, 0, 0, 0 },
     { "q8_1", 8, 0, 1, 0, 0, 0, 0, 0, 0 },
     { "q2_k", 2, 0, 1, 0, 0, 0, 0, 0, 0 },
     { "q3_k", 3, 0, 1, 0, 0, 0, 0, 0, 0 },
