@@ -5,6 +5,7 @@
 #include "dump.h"
 #include "facts.h"
 #include "glmq/glmq.h"
+#include "imatrix.h"
 #include "inspect.h"
 #include "progress.h"
 #include "readers/catalog.h"
@@ -237,8 +238,11 @@ static glmq_status inspect(const char *path, const settings *s, glmq_error *err)
     glmq_inspection in = { .path = path };
     glmq_checkpoint c = { 0 }, other = { 0 };
     glmq_status st = check_settings(s, err);
+    int done = 0;
 
-    if (!st) st = glmq_checkpoint_open(&c, path, s->common.from, &s->common, 1, err);
+    if (!st && !s->common.from) st = glmq_imatrix_show(path, s->common.json, s->check, &done, err);
+    if (st || done) return st;
+    st = glmq_checkpoint_open(&c, path, s->common.from, &s->common, 1, err);
     in.graph = c.graph;
     if (!st) st = s->dump ? dump(c.graph, s, err) : gather_and_print(&in, s, &other, err);
     glmq_inspection_free(&in);

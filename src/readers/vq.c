@@ -391,7 +391,7 @@ static glmq_status add_module(void *user, const glmq_module *m, glmq_error *err)
         return codes->rank == 3 ? add_stack(j, m, entry, err) : add_marked(j, m, entry, err);
     }
     if (alone && !entry) return add_silent(j, m, err);
-    return glmq_gptq_add(j->gptq, m, err);
+    return glmq_gptq_add(j->gptq, m, entry, err);
 }
 
 /* ---- codebooks ---- */
@@ -578,6 +578,7 @@ static glmq_status read_all(job *j, glmq_error *err)
     j->books = (vq_books){ .g = j->g, .cat = j->cat, .config = &j->config };
     GLMQ_TRY(glmq_gptq_begin(&j->gptq, j->g, j->cat, err));
     GLMQ_TRY(read_modules(j, err));
+    GLMQ_TRY(glmq_gptq_finish(j->gptq, err));
     for (use *u = j->uses; u; u = u->next) GLMQ_TRY(find_book(j, u, err));
     GLMQ_TRY(refuse_missing(j, err));
     if (j->uses) GLMQ_TRY(digest_books(j, err));

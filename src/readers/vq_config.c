@@ -10,10 +10,16 @@
 #include "vq_config.h"
 #include "base/error.h"
 #include "base/mem.h"
+#include "base/regex.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+typedef struct vq_pattern {
+    glmq_regex *regex;
+    const cJSON *entry;
+} vq_pattern;
 
 /* ---- numbers ---- */
 
@@ -228,18 +234,33 @@ static int is_pattern(const char *key)
     return strpbrk(key, "\\^$*+([") != NULL;
 }
 
+/* A regular expression, of the whole path.  What is none, though it looks like one, is a name
+ * that no module has. */
+static glmq_status add_pattern(vq_config *c, const cJSON *e, glmq_error *err)
+{
+    glmq_text whole = { 0 };
+    glmq_error why = { 0 };
+    glmq_regex *regex = NULL;
+    glmq_status st;
+
+    glmq_text_printf(&whole, "(?:%s)\\Z", e->string);
+    st = whole.failed ? glmq_fail(&why, GLMQ_E_NOMEM, "a pattern")
+                      : glmq_regex_open(&regex, whole.data, REGEX_MATCH, &c->steps, &why);
+    glmq_text_free(&whole);
+    if (st == GLMQ_E_FORMAT) return GLMQ_OK;
+    if (st) return glmq_fail(err, st, "%s", why.msg);
+    c->pattern[c->patterns++] = (vq_pattern){ regex, e };
+    return GLMQ_OK;
+}
+
 static glmq_status add_entry(vq_config *c, const cJSON *e, glmq_error *err)
 {
     const size_t len = strlen(e->string);
     const char *tail = layers_tail(e->string, len);
     const uint64_t number = c->entries;
 
-    if (is_pattern(e->string)) {
-        if (!c->pattern) c->pattern = e->string;
-        return GLMQ_OK;
-    }
+    if (is_pattern(e->string)) return add_pattern(c, e, err);
     c->entry[c->entries++] = e;
-    c->marked += vq_entry_is_marked(c, e) ? 1 : 0;
     if (glmq_strmap_add(&c->by_name, e->string, len, number, NULL) < 0 ||
         (tail &&
          glmq_strmap_add(&c->by_tail, tail, len - (size_t)(tail - e->string), number, NULL) < 0))
@@ -250,14 +271,16 @@ static glmq_status add_entry(vq_config *c, const cJSON *e, glmq_error *err)
 static glmq_status read_entries(vq_config *c, glmq_error *err)
 {
     const cJSON *list = member(c->table, "modules"), *e;
-    size_t n = 0;
+    size_t n = 0, patterns = 0;
 
     if (!list) list = member(c->quant, "extra_config");
     if (list && !cJSON_IsObject(list))
         return glmq_fail(err, GLMQ_E_FORMAT, "extra_config is no object");
     cJSON_ArrayForEach(e, list) n++;
+    cJSON_ArrayForEach(e, list) patterns += is_pattern(e->string) ? 1 : 0;
     c->entry = glmq_alloc_zero(n + 1, sizeof *c->entry);
-    if (!c->entry) return glmq_fail(err, GLMQ_E_NOMEM, "%zu modules", n);
+    c->pattern = glmq_alloc_zero(patterns + 1, sizeof *c->pattern);
+    if (!c->entry || !c->pattern) return glmq_fail(err, GLMQ_E_NOMEM, "%zu modules", n);
     cJSON_ArrayForEach(e, list) GLMQ_TRY(add_entry(c, e, err));
     return GLMQ_OK;
 }
@@ -280,16 +303,17 @@ const cJSON *vq_config_find(const vq_config *c, const char *name, size_t len)
     return NULL;
 }
 
-/* The one place that a matcher of regular expressions is wanted at. */
-glmq_status vq_config_match(const vq_config *c, const char *name, size_t len, const cJSON **out,
+glmq_status vq_config_match(vq_config *c, const char *name, size_t len, const cJSON **out,
                             glmq_error *err)
 {
     *out = NULL;
-    if (!c->pattern) return GLMQ_OK;
-    return glmq_fail(err, GLMQ_E_UNSUPPORTED,
-                     "%.*s: extra_config has the pattern \"%.100s\": patterns are not read by this "
-                     "version",
-                     (int)len, name, c->pattern);
+    for (size_t i = 0; i < c->patterns && !*out; i++) {
+        int yes = 0;
+        const glmq_status st = glmq_regex_test(c->pattern[i].regex, name, len, &yes, err);
+        if (st) return glmq_within(err, st, "%s", c->file);
+        if (yes) *out = c->pattern[i].entry;
+    }
+    return GLMQ_OK;
 }
 
 /* ---- the whole ---- */
@@ -337,6 +361,8 @@ glmq_status vq_config_open(vq_config *c, const glmq_catalog *cat, glmq_arena *ar
 
 void vq_config_close(vq_config *c)
 {
+    for (size_t i = 0; i < c->patterns; i++) glmq_regex_close(c->pattern[i].regex);
+    glmq_free(c->pattern);
     glmq_free(c->entry);
     glmq_strmap_free(&c->by_name);
     glmq_strmap_free(&c->by_tail);

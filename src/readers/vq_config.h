@@ -28,8 +28,10 @@ typedef struct vq_config {
     vq_tier tier[VQ_TIERS_MAX]; /* of the table, or the usual ones                          */
     size_t tiers;
     const cJSON **entry; /* of extra_config (or of the table's modules), numbered            */
-    size_t entries, marked;
-    const char *pattern; /* the first key that is a regular expression                      */
+    size_t entries;
+    struct vq_pattern *pattern; /* keys that are regular expressions                          */
+    size_t patterns;
+    uint64_t steps;      /* that matching them took                                              */
     glmq_strmap by_name; /* -> number                                                        */
     glmq_strmap by_tail; /* what follows ".layers." -> number                                */
 } vq_config;
@@ -45,7 +47,7 @@ int vq_config_speaks(const glmq_catalog *cat);
 /* The entry whose key is the module's path, or the same behind ".layers."; NULL: none is. */
 const cJSON *vq_config_find(const vq_config *c, const char *name, size_t len);
 /* The entry whose key is a regular expression that matches the whole path; NULL: none does. */
-glmq_status vq_config_match(const vq_config *c, const char *name, size_t len, const cJSON **out,
+glmq_status vq_config_match(vq_config *c, const char *name, size_t len, const cJSON **out,
                             glmq_error *err);
 /* Does an entry say that its module is vector-quantized? */
 int vq_entry_is_marked(const vq_config *c, const cJSON *entry);

@@ -319,6 +319,7 @@ static void codes_choose_among_codebooks_without_a_name(void **state)
     a = edit_find(&books, "second"); /* two wrong ones cannot be told apart */
     shuffle(a->data, 4096, 8);
     shuffle(a->data, 4095, 8);
+    glmq_out_remove_tree(folder, NULL);
     make_fixture(path, &books, folder);
     o = graph_open(folder, NULL, 0);
     assert_int_equal(o.status, GLMQ_E_FORMAT);

@@ -299,16 +299,36 @@ static void tiers_must_make_sense(void **state)
     }
 }
 
-static void patterns_are_refused_where_they_would_decide(void **state)
+/* One pattern in place of six entries; a name still wins over it. */
+static void patterns_name_modules_by_their_whole_path(void **state)
 {
     size_t books;
     edited e = load_small(&books);
     cJSON *extra = edit_config(&e, "quantization_config.extra_config");
-    cJSON *entry = cJSON_DetachItemFromObject(extra, "language_model." GATE);
+    char want[33], have[33];
     (void)state;
 
-    cJSON_AddItemToObject(extra, "model\\.layers\\.1\\.mlp\\.experts\\.0\\.gate.*", entry);
-    expect_refusal(&e, books, GLMQ_E_UNSUPPORTED, "extra_config has the pattern");
+    digest_with(data_folder(), NULL, want);
+    for (cJSON *m = extra->child, *next; m; m = next) {
+        next = m->next;
+        if (strstr(m->string, "experts.") && strstr(m->string, "down_proj") &&
+            !strstr(m->string, "shared"))
+            cJSON_DeleteItemFromObject(extra, m->string);
+    }
+    cJSON *wrong = cJSON_AddObjectToObject(extra, ".*experts\\.\\d+\\.down"); /* not to the end */
+    cJSON_AddNumberToObject(wrong, "bits", 2);
+    cJSON_AddStringToObject(wrong, "format", "vq");
+    cJSON *all = cJSON_AddObjectToObject(extra, ".*experts\\.\\d+\\.(gate|down)_proj");
+    cJSON_AddNumberToObject(all, "bits", 1.5);
+    cJSON_AddStringToObject(all, "format", "vq");
+    cJSON_AddNumberToObject(cJSON_AddObjectToObject(extra, "(no expression"), "bits", 3);
+    write_small(&e, books, "books.safetensors");
+    digest_with(e.folder, NULL, have);
+    assert_string_equal(have, want);
+    opened_graph o = graph_open(e.folder, NULL, 0);
+    assert_null(graph_problem(&o, "config-silent"));
+    graph_shut(&o);
+    edit_close(&e);
 }
 
 static void mlx_affine_spines_are_named(void **state)
@@ -555,7 +575,7 @@ int main(void)
         cmocka_unit_test(codes_outside_the_codebook_are_refused),
         cmocka_unit_test(bad_scales_are_refused),
         cmocka_unit_test(tiers_must_make_sense),
-        cmocka_unit_test(patterns_are_refused_where_they_would_decide),
+        cmocka_unit_test(patterns_name_modules_by_their_whole_path),
         cmocka_unit_test(mlx_affine_spines_are_named),
         cmocka_unit_test(spine_modules_need_all_their_arrays),
         cmocka_unit_test(stacked_experts_decode_as_single_ones_do),
