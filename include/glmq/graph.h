@@ -138,6 +138,8 @@ typedef struct glmq_graph_options {
     int allow_incomplete;     /* missing tensors are a problem, not an error       */
     const char *vq_codebooks; /* folder with codebooks that a VQ checkpoint lacks; */
                               /* NULL: none.  Read while the graph is opened only   */
+    int tolerate;             /* with allow_incomplete: stored tensors that cannot be   */
+                              /* read are problems, too, and left out                   */
 } glmq_graph_options;
 
 /* Opens `src` and builds its graph.  `src` must outlive the graph. */

@@ -122,7 +122,8 @@ glmq_status glmq_checkpoint_open(glmq_checkpoint *c, const char *path, const cha
 {
     const glmq_graph_options opt = {
         .from = from,
-        .allow_incomplete = allow_incomplete,
+        .allow_incomplete = allow_incomplete != GLMQ_OPEN_WHOLE,
+        .tolerate = allow_incomplete == GLMQ_OPEN_BROKEN,
         .vq_codebooks = codebooks_folder(common),
     };
 

@@ -174,9 +174,10 @@ static glmq_status add_vq(job *j, const glmq_module *m, use *u, vq_form form, ui
                               .variant = (uint8_t)form,
                               .tables = &u->book };
 
+    GLMQ_TRY(glmq_hf_add_module(j->g, j->cat, m, &e, rows, cols, err));
     u->book.weights += rows * cols;
     u->tensors++;
-    return glmq_hf_add_module(j->g, j->cat, m, &e, rows, cols, err);
+    return GLMQ_OK;
 }
 
 /* A module that the configuration marks. */
