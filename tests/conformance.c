@@ -1,6 +1,7 @@
 /* The laws that every registered codec keeps, over encodings and shapes that stress its
  * packing.  A codec that no row of `encodings` uses fails the first test. */
 #include "base/cpu.h"
+#include "unit/book_cases.h"
 #include "unit/codec_cases.h"
 #include <math.h>
 #include <sys/mman.h>
@@ -95,6 +96,15 @@ static const conformance encodings[] = {
     { "mxfp4", 4, 0, 1, 0, 0, 0, 0, 0, 0 },
     { "q1_0", 1, 0, 1, 0, 0, 0, 0, 0, 0 },
     { "q2_0", 2, 0, 1, 0, 0, 0, 0, 0, 0 },
+    /* bits of a code; variant: how it is stored (vq), which of a few geometries (aqlm) */
+    { "vq", 8, 32, 1, 0, GLMQ_DT_F16, VQ_I32, 0, 0, 0 },
+    { "vq", 12, 4, 1, 0, GLMQ_DT_F16, VQ_U8, 0, 0, 0 },
+    { "vq", 7, 0, 1, 0, GLMQ_DT_F32, VQ_TURNED, 0, 0, 0 },
+    { "vq", 11, 8, 1, 0, GLMQ_DT_BF16, VQ_EACH_U16, 0, 0, 0 },
+    { "vq", 5, 4, 1, 0, GLMQ_DT_F16, VQ_EACH_I8, 0, 0, 0 },
+    { "aqlm", 8, 0, 1, 0, GLMQ_DT_F16, 0, 0, 0, 0 },
+    { "aqlm", 9, 0, 1, 0, GLMQ_DT_BF16, 1, 0, 0, 0 },
+    { "aqlm", 5, 0, 1, 0, GLMQ_DT_F32, 2, 0, 0, 0 },
 };
 
 enum { ENCODINGS = sizeof encodings / sizeof *encodings };
@@ -110,6 +120,8 @@ enum { SHAPES = sizeof shapes / sizeof *shapes, MOST = 18 * 4128 };
 static glmq_encoding encoding_of(const conformance *c)
 {
     glmq_encoding e;
+    if (strcmp(c->codec, "vq") == 0) return vq_sample(c->bits, c->group, c->scale, c->variant);
+    if (strcmp(c->codec, "aqlm") == 0) return aqlm_sample(c->bits, c->scale, c->variant);
     if (c->scale == GLMQ_DT_NONE) return array_encoding(c->codec);
     e = int_encoding(c->codec, c->bits, c->group, c->zero_kind, c->scale, c->variant);
     e.group_rows = (uint16_t)c->group_rows;
@@ -138,6 +150,7 @@ static void fill(tensor *t, const float *w)
         x = x * 1664525u + 1013904223u;
         t->bufs.buf[GLMQ_SLOT_CODES][i] = (uint8_t)(x >> 24);
     }
+    if (t->enc.tables) fill_books(t);
 }
 
 typedef void (*law_fn)(const conformance *, tensor *, const float *);

@@ -19,7 +19,7 @@ typedef struct glmq_slot_layout {
     glmq_dtype dtype; /* NONE: the slot does not exist in this encoding           */
     uint8_t rank;     /* of the stored array                                      */
     uint8_t optional; /* may be absent in a file that is read                     */
-    uint64_t dims[3];
+    uint64_t dims[4];
     uint64_t bytes;
     uint64_t stripe_rows, stripe_bytes;
 } glmq_slot_layout;
@@ -87,6 +87,10 @@ struct glmq_codec {
     glmq_status (*check)(glmq_encoding *enc, const glmq_bufs *, uint64_t rows, uint64_t cols,
                          glmq_error *);
 
+    /* Every run of rows that is read, before it is used: refuses what cut slots hold and
+     * decode could not take (GLMQ_E_FORMAT).  NULL: nothing to check. */
+    glmq_status (*check_rows)(const glmq_encoding *, const glmq_bufs *, glmq_tile, glmq_error *);
+
     /* Canonical F32 values of a tile. */
     void (*decode)(const glmq_encoding *, const glmq_bufs *, glmq_tile, float *w);
 
@@ -109,6 +113,13 @@ struct glmq_codec {
 
     /* Prints / parses the parameters behind "name:" ("bits=4,group=128,sym"). */
     size_t (*print)(const glmq_encoding *, char *text, size_t cap); /* NULL: no parameters */
+
+    /* Do two encodings.tables hold the same?  NULL: only if they are the same. */
+    int (*same_tables)(const void *a, const void *b);
+
+    /* Bytes of tables that lie outside of every slot and are shared, as far as they fall to
+     * `weights` weights.  NULL: there are none. */
+    double (*share)(const glmq_encoding *, uint64_t weights);
 };
 
 /* THE list of codecs: registry.c, from table.h. */
@@ -123,7 +134,7 @@ glmq_encoding glmq_encoding_of_dtype(glmq_dtype dtype);
 glmq_dtype glmq_encoding_dtype(const glmq_encoding *enc);
 int glmq_encoding_is_plain(const glmq_encoding *enc); /* f32, f16, bf16 */
 
-/* Bits per weight, companions included, for a rows x cols matrix. */
+/* Bits per weight, companions and shared tables included, for a rows x cols matrix. */
 double glmq_encoding_bpw(const glmq_encoding *enc, uint64_t rows, uint64_t cols);
 
 /* Columns per scale of the codes view: a group of 0, or wider than the row, is the row. */

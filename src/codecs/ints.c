@@ -89,11 +89,13 @@ static int packed_zero(const ints_map *m, uint64_t r, uint64_t g)
     }
     v = load_le32(p);
     if (fills_words(m->bits)) {
+        if (m->unmasked) return (int)(v >> at & mask) + 1;
         if (m->minus_one) v += ones_of(m->bits);
         return (int)(v >> at & mask);
     }
     v >>= at;
     if (at + m->bits > 32) v |= load_le32(p + 4 * m->zero_word) << (32 - at);
+    if (m->unmasked) return (int)(v & mask) + 1;
     return (int)((v + (m->minus_one ? 1 : 0)) & mask);
 }
 

@@ -46,6 +46,9 @@ typedef struct glmq_kernels {
     void (*unpack[BITS_MAX + 1])(const uint8_t *src, size_t n, uint8_t *q);
     void (*pack[BITS_MAX + 1])(const uint8_t *q, size_t n, uint8_t *dst);
 
+    /* Likewise n codes of 1..16 bits, into 16 bits each. */
+    void (*unpack_wide)(const uint8_t *src, size_t n, unsigned bits, uint16_t *q);
+
     /* dst[c][r] = src[r][c] for 32-bit words; strides in words. */
     void (*transpose)(const uint8_t *src, size_t src_stride, size_t rows, size_t cols, uint8_t *dst,
                       size_t dst_stride);
@@ -84,6 +87,17 @@ typedef struct glmq_kernels {
 
     /* out = q + add; returns nonzero when any is not in 0..most. */
     int (*shift)(const uint8_t *q, size_t n, int add, int most, uint8_t *out);
+
+    /* w[j][i] = book[q[j]][i] * s[j], for n entries of `width` floats. */
+    void (*book_scale)(const float *book, size_t width, const uint16_t *q, size_t n, const float *s,
+                       float *w);
+    /* out[j] = table[q[j]], n pieces of `bytes` bytes that begin every `stride` of the table. */
+    void (*gather)(const uint8_t *table, size_t stride, size_t bytes, const uint32_t *q, size_t n,
+                   uint8_t *out);
+    /* w[j][i] = (0 + e(j, 0)[i] + e(j, 1)[i] + …) * s[j], for n sums of `terms` terms of `width`
+     * floats: e(j, m) begins at books[q[j * terms + m] * stride]. */
+    void (*book_sums)(const float *books, size_t stride, size_t terms, size_t width,
+                      const uint32_t *q, size_t n, const float *s, float *w);
 
     void (*block_encode[BLOCK_KINDS])(const float *w, size_t blocks, uint8_t *dst);
     /* Codes only: scales and offsets of the blocks are left alone. */

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/safe.h"
 #include "ctpack.h"
+#include "gptq.h"
 #include "kernels.h"
 #include <float.h>
 #include <stdio.h>
@@ -90,6 +91,8 @@ static int zeros_certain(const glmq_encoding *from, const glmq_encoding *to)
         return has_offset(from) && has_offset(to) && from->bits <= to->bits;
     if ((from->codec == &glmq_codec_gptq || from->codec == &glmq_codec_awq) && !stored)
         return 0; /* check() may find other zeros */
+    if (from->codec == &glmq_codec_gptq && from->variant == GPTQ_V1_OR)
+        return 0; /* a zero may be 2^bits */
     if (from->codec == &glmq_codec_ctpack && stored && (from->variant & CT_ZERO_I8)) return 0;
     if (to->zero_kind == GLMQ_ZERO_STORED) return bits <= to->bits;
     return bits + stored <= to->bits; /* -2^b < q - zero < 2^b takes b + 1 bits */

@@ -11,8 +11,10 @@
 #include "base/cpu.h"
 #include "base/mem.h"
 #include "base/safe.h"
+#include "codecs/aqlm.h"
 #include "codecs/codec.h"
 #include "codecs/gptq.h"
+#include "codecs/vq.h"
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,7 +61,38 @@ static const config configs[] = {
     { "ctint channel", "ctint", 8, 0, 1, SYM, 0, 0, GLMQ_DT_BF16 },
     { "fp8 128x128", "fp8", 8, 128, 128, 0, 0, 0, GLMQ_DT_F32 },
     { "fp8 channel", "fp8", 8, 0, 1, 0, 0, 0, GLMQ_DT_BF16 },
+    { "vq 1 d8", "vq", 8, 128, 1, 0, 0, VQ_I32, GLMQ_DT_F16 },
+    { "vq 3 d4", "vq", 12, 128, 1, 0, 0, VQ_I32, GLMQ_DT_F16 },
+    { "aqlm 2x8", "aqlm", 8, 0, 1, 0, 0, 2, GLMQ_DT_F16 },
+    { "aqlm 1x16", "aqlm", 16, 0, 1, 0, 0, 1, GLMQ_DT_F16 },
 };
+
+/* The tables of encodings that have some: books whose entries are all alike, for `bits` of a
+ * code; `variant` of AQLM: how many books. */
+static const void *tables_of(const config *c)
+{
+    static float values[4 << 12];
+    static vq_book book;
+    static aqlm_shape shape;
+
+    if (strcmp(c->codec, "vq") == 0) {
+        for (size_t i = 0; i < GLMQ_COUNT(values); i++) values[i] = 0.5f;
+        book = (vq_book){ .name = "book",
+                          .entries = 1u << c->bits,
+                          .width = c->bits == 8 ? 8 : 4,
+                          .bits = c->bits,
+                          .values = values };
+        return &book;
+    }
+    if (strcmp(c->codec, "aqlm") != 0) return NULL;
+    shape = (aqlm_shape){ .books = c->variant,
+                          .bits = c->bits,
+                          .in = 8,
+                          .out = 1,
+                          .code_dtype = c->bits > 8 ? GLMQ_DT_I16 : GLMQ_DT_I8,
+                          .book_dtype = GLMQ_DT_F16 };
+    return &shape;
+}
 
 /* Half scales within a block, so that blocks without an encoder get scales of weights. */
 typedef struct half_place {
@@ -394,6 +427,7 @@ static glmq_encoding of_config(const config *c)
         .act_order = c->act_order,
         .variant = c->variant,
         .scale_dtype = (uint8_t)c->scale,
+        .tables = tables_of(c),
     };
 }
 

@@ -16,6 +16,8 @@ static const struct {
     { "gptq-4-asym-v1", "gptq" },
     { "gptq-8-v2", "gptq" },
     { "gptq-2-asym-v2", "gptq" },
+    { "vq-mixed", "vq" },
+    { "aqlm-3x6", "aqlm" },
     /* make_mixed.py */
     { "ct-mixed", "compressed-tensors" },
     { "ct-int3-loose", "compressed-tensors" },
