@@ -1,8 +1,8 @@
 /* What a storage format implements: see design "codec and encoding".
  *
- * Life of a tensor: layout() bounds every size; check() refuses data that could go out
- * of range and resolves what only the data can tell; after that decode, encode and
- * get_codes cannot fail. */
+ * Life of a tensor: layout() bounds every size; check() (and check_rows()) refuses data that
+ * could go out of range and resolves what only the data can tell; after that decode, encode
+ * and get_codes cannot fail. */
 #ifndef GLMQ_CODECS_CODEC_H
 #define GLMQ_CODECS_CODEC_H
 
@@ -86,6 +86,10 @@ struct glmq_codec {
      * group) are brought into range in place.  NULL: nothing to check. */
     glmq_status (*check)(glmq_encoding *enc, const glmq_bufs *, uint64_t rows, uint64_t cols,
                          glmq_error *);
+
+    /* What `check` does, of rows that were just read: for what cut slots may hold.  NULL:
+     * nothing to check. */
+    glmq_status (*check_rows)(const glmq_encoding *, const glmq_bufs *, glmq_tile, glmq_error *);
 
     /* Canonical F32 values of a tile. */
     void (*decode)(const glmq_encoding *, const glmq_bufs *, glmq_tile, float *w);

@@ -4,6 +4,7 @@
 #define GLMQ_CODECS_KERNELS_H
 
 #include "base/cpu.h"
+#include "tq3_block.h"
 #include <stddef.h>
 #include <stdint.h>
 
@@ -61,6 +62,10 @@ typedef struct glmq_kernels {
     /* Codes only: scales and offsets of the blocks are left alone. */
     void (*block_get[BLOCK_KINDS])(const uint8_t *src, size_t blocks, uint8_t *q);
     void (*block_put[BLOCK_KINDS])(const uint8_t *q, size_t blocks, uint8_t *dst);
+
+    /* Whole groups one after the other, norm[g] that of group g. */
+    void (*tq3_decode)(const tq3_rotation *r, const uint8_t *packed, const float *norm,
+                       size_t groups, float *w);
 } glmq_kernels;
 
 extern const glmq_kernels glmq_kernels_base;

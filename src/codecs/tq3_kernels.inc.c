@@ -1,0 +1,244 @@
+/* The hot loop of TurboQuant, a part of kernels.inc.c.
+ *
+ * A block of up to BLOCK weights lives in registers: indices are spread over lanes, looked up
+ * in a book that is one register (two with AVX2 and 4 bits), and the stages of the transform
+ * that stay inside of a register are a shuffle, an addition and a subtraction.  Longer groups
+ * finish in memory, stages and rounding in the order of tq3_block.h. */
+#include "tq3_block.h"
+
+#if defined(__AVX512BW__) || defined(__AVX2__)
+#include <immintrin.h>
+
+#ifdef __AVX512BW__
+enum { LANES = 16 };
+typedef __m512 lanes;
+#define LOAD  _mm512_loadu_ps
+#define STORE _mm512_storeu_ps
+#define ADD   _mm512_add_ps
+#define SUB   _mm512_sub_ps
+#define MUL   _mm512_mul_ps
+#define DIV   _mm512_div_ps
+#define ALL   _mm512_set1_ps
+#define XOR   _mm512_xor_ps
+
+/* What takes `bits` bits from place `shift` of a register's lanes on, and the bytes they are in. */
+typedef struct spread {
+    __m512i bytes, shift;
+    lanes book;
+} spread;
+
+static inline spread spread_of(const tq3_rotation *r)
+{
+    uint8_t bytes[4 * LANES];
+    uint32_t shift[LANES];
+    for (unsigned l = 0; l < LANES; l++) {
+        const unsigned half = l < 8 ? 0 : r->stored_bits; /* 8 indices are `bits` bytes */
+        shift[l] = l % 8 * r->stored_bits;
+        for (unsigned i = 0; i < 4; i++) bytes[4 * l + i] = (uint8_t)((half + i) & 7);
+    }
+    return (spread){ _mm512_loadu_si512(bytes), _mm512_loadu_si512(shift), LOAD(r->book) };
+}
+
+/* 16 indices out of 8 bytes at p.  Higher bits of a lane are others' indices: the look-up
+ * takes the lowest four, and the book repeats. */
+static inline lanes look_up(const spread *s, const uint8_t *p)
+{
+    const __m512i v = _mm512_set1_epi64((long long)load_le64(p));
+    const __m512i i = _mm512_srlv_epi32(_mm512_shuffle_epi8(v, s->bytes), s->shift);
+    return _mm512_permutexvar_ps(i, s->book);
+}
+
+/* Sign bits of the lanes whose number has this bit. */
+static inline lanes odd_lanes(int bit)
+{
+    const __m512i l = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    return _mm512_castsi512_ps(
+        _mm512_maskz_set1_epi32(_mm512_test_epi32_mask(l, _mm512_set1_epi32(bit)), INT32_MIN));
+}
+
+/* One register's own stages: pairs 1, 2, 4, 8 apart.  a - b is a + (-b), to the bit. */
+static inline lanes within(lanes v)
+{
+    v = ADD(_mm512_permute_ps(v, 0xb1), XOR(v, odd_lanes(1)));
+    v = ADD(_mm512_permute_ps(v, 0x4e), XOR(v, odd_lanes(2)));
+    v = ADD(_mm512_shuffle_f32x4(v, v, 0xb1), XOR(v, odd_lanes(4)));
+    return ADD(_mm512_shuffle_f32x4(v, v, 0x4e), XOR(v, odd_lanes(8)));
+}
+
+#else
+enum { LANES = 8 };
+typedef __m256 lanes;
+#define LOAD  _mm256_loadu_ps
+#define STORE _mm256_storeu_ps
+#define ADD   _mm256_add_ps
+#define SUB   _mm256_sub_ps
+#define MUL   _mm256_mul_ps
+#define DIV   _mm256_div_ps
+#define ALL   _mm256_set1_ps
+#define XOR   _mm256_xor_ps
+
+typedef struct spread {
+    __m256i shift;
+    lanes low, high; /* of the book */
+} spread;
+
+static inline spread spread_of(const tq3_rotation *r)
+{
+    uint32_t shift[LANES];
+    for (unsigned l = 0; l < LANES; l++) shift[l] = l * r->stored_bits;
+    return (spread){ _mm256_loadu_si256((const __m256i *)shift), LOAD(r->book), LOAD(r->book + 8) };
+}
+
+/* 8 indices out of 4 bytes at p; books of 8 numbers repeat, so that `high` is `low`. */
+static inline lanes look_up(const spread *s, const uint8_t *p)
+{
+    const __m256i i = _mm256_srlv_epi32(_mm256_set1_epi32((int)load_le32(p)), s->shift);
+    const lanes top = _mm256_castsi256_ps(_mm256_slli_epi32(i, 28)); /* bit 3 is the sign */
+    return _mm256_blendv_ps(_mm256_permutevar8x32_ps(s->low, i),
+                            _mm256_permutevar8x32_ps(s->high, i), top);
+}
+
+static inline lanes odd_lanes(int b)
+{
+    const __m256i l = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    const __m256i bit = _mm256_and_si256(l, _mm256_set1_epi32(b));
+    return _mm256_castsi256_ps(_mm256_and_si256(_mm256_cmpgt_epi32(bit, _mm256_setzero_si256()),
+                                                _mm256_set1_epi32(INT32_MIN)));
+}
+
+/* One register's own stages: pairs 1, 2, 4 apart.  a - b is a + (-b), to the bit. */
+static inline lanes within(lanes v)
+{
+    v = ADD(_mm256_permute_ps(v, 0xb1), XOR(v, odd_lanes(1)));
+    v = ADD(_mm256_permute_ps(v, 0x4e), XOR(v, odd_lanes(2)));
+    return ADD(_mm256_permute2f128_ps(v, v, 1), XOR(v, odd_lanes(4)));
+}
+#endif
+
+enum { BLOCK = 256, REGISTERS = BLOCK / LANES };
+
+static inline lanes sign_bits(const uint32_t *s)
+{
+    return LOAD((const float *)(const void *)s);
+}
+
+/* Registers h apart, of n; both are constants, so that all of it is straight code. */
+static inline void tq3_stage(lanes *v, size_t n, size_t h)
+{
+    for (size_t k = 0; k < n / 2 && h < n; k++) {
+        const size_t j = 2 * (k & ~(h - 1)) | (k & (h - 1));
+        const lanes a = v[j], b = v[j + h];
+        v[j] = ADD(a, b);
+        v[j + h] = SUB(a, b);
+    }
+}
+
+/* n registers: look-up and the stages among them. */
+static inline void tq3_block(const spread *s, const uint8_t *p, size_t each, const uint32_t *s2,
+                             lanes *v, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        v[i] = within(XOR(look_up(s, p + i * each), sign_bits(s2 + i * LANES)));
+    tq3_stage(v, n, 1);
+    tq3_stage(v, n, 2);
+    tq3_stage(v, n, 4);
+    tq3_stage(v, n, 8);
+    tq3_stage(v, n, 16);
+}
+
+static inline lanes tq3_finish(lanes v, lanes root, const uint32_t *s1, lanes norm)
+{
+    return MUL(XOR(DIV(v, root), sign_bits(s1)), norm);
+}
+
+/* Groups of n registers, n a constant. */
+static inline void tq3_short(const tq3_rotation *r, const uint8_t *packed, const float *norm,
+                             size_t groups, float *w, size_t n)
+{
+    const spread s = spread_of(r);
+    const size_t each = LANES / 8 * (size_t)r->stored_bits, bytes = tq3_bytes(r);
+    const lanes root = ALL(r->root);
+    for (size_t g = 0; g < groups; g++) {
+        lanes v[REGISTERS];
+        const lanes length = ALL(norm[g]);
+        tq3_block(&s, packed + g * bytes, each, r->s2, v, n);
+        for (size_t i = 0; i < n; i++)
+            STORE(w + (g * n + i) * LANES, tq3_finish(v[i], root, r->s1 + i * LANES, length));
+    }
+}
+
+/* Groups that do not fit: blocks of them, then the stages between blocks in memory. */
+static inline void tq3_long(const tq3_rotation *r, const uint8_t *packed, const float *norm,
+                            size_t groups, float *w)
+{
+    const spread s = spread_of(r);
+    const size_t each = LANES / 8 * (size_t)r->stored_bits, bytes = tq3_bytes(r);
+    const lanes root = ALL(r->root);
+    for (size_t g = 0; g < groups; g++, w += r->group, packed += bytes) {
+        const lanes length = ALL(norm[g]);
+        for (size_t b = 0; b < r->group; b += BLOCK) {
+            lanes v[REGISTERS];
+            tq3_block(&s, packed + b / LANES * each, each, r->s2 + b, v, REGISTERS);
+            for (size_t i = 0; i < REGISTERS; i++) STORE(w + b + i * LANES, v[i]);
+        }
+        for (size_t h = BLOCK; h < r->group; h *= 2)
+            for (size_t i = 0; i < r->group; i += 2 * h)
+                for (size_t j = i; j < i + h; j += LANES) {
+                    const lanes a = LOAD(w + j), b = LOAD(w + j + h);
+                    STORE(w + j, ADD(a, b));
+                    STORE(w + j + h, SUB(a, b));
+                }
+        for (size_t j = 0; j < r->group; j += LANES)
+            STORE(w + j, tq3_finish(LOAD(w + j), root, r->s1 + j, length));
+    }
+}
+
+static void tq3_groups(const tq3_rotation *r, const uint8_t *packed, const float *norm,
+                       size_t groups, float *w)
+{
+    switch (r->group / LANES) { /* constants: the loops over registers unroll */
+    case 1: tq3_short(r, packed, norm, groups, w, 1); break;
+    case 2: tq3_short(r, packed, norm, groups, w, 2); break;
+    case 4: tq3_short(r, packed, norm, groups, w, 4); break;
+    case 8: tq3_short(r, packed, norm, groups, w, 8); break;
+    case 16: tq3_short(r, packed, norm, groups, w, 16); break;
+    case 32: /* of 32 bytes: 256 weights, as long as a block */
+    default: tq3_long(r, packed, norm, groups, w); break;
+    }
+}
+
+/* Look-ups read ahead: the last group is read from a copy. */
+static void tq3_decode(const tq3_rotation *r, const uint8_t *packed, const float *norm,
+                       size_t groups, float *w)
+{
+    uint8_t last[TQ3_GROUP_MAX / 2 + 8] = { 0 };
+    const size_t bytes = tq3_bytes(r);
+    if (r->stored_bits > 4 || r->group < LANES) {
+        for (size_t g = 0; g < groups; g++)
+            tq3_decode_group(r, packed + g * bytes, norm[g], w + g * r->group);
+        return;
+    }
+    if (groups == 0) return;
+    tq3_groups(r, packed, norm, groups - 1, w);
+    memcpy(last, packed + (groups - 1) * bytes, bytes);
+    tq3_groups(r, last, norm + groups - 1, 1, w + (groups - 1) * r->group);
+}
+
+#undef LOAD
+#undef STORE
+#undef ADD
+#undef SUB
+#undef MUL
+#undef DIV
+#undef ALL
+#undef XOR
+
+#else
+
+static void tq3_decode(const tq3_rotation *r, const uint8_t *packed, const float *norm,
+                       size_t groups, float *w)
+{
+    for (size_t g = 0; g < groups; g++)
+        tq3_decode_group(r, packed + g * tq3_bytes(r), norm[g], w + g * r->group);
+}
+#endif
