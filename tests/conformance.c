@@ -56,6 +56,12 @@ static const conformance encodings[] = {
     { "q5_1", 5, 32, 1, GLMQ_ZERO_STORED, 0, 0, 0, 0, 0.6f },
     { "q8_0", 8, 32, 1, GLMQ_ZERO_MID, 0, 0, 0, 1, 1.1f },
     /* decoded only: the laws of encoders do not apply */
+    { "tq3", 2, 8, 1, GLMQ_ZERO_MID, GLMQ_DT_F32, 0, 0, 0, 0 },
+    { "tq3", 3, 64, 1, GLMQ_ZERO_MID, GLMQ_DT_F32, 0, 0, 0, 0 },
+    { "tq3", 3, 128, 1, GLMQ_ZERO_MID, GLMQ_DT_F32, 2, 0, 0, 0 },
+    { "tq3", 4, 256, 1, GLMQ_ZERO_MID, GLMQ_DT_F16, 0, 0, 0, 0 },
+    { "tq3", 2, 1024, 1, GLMQ_ZERO_MID, GLMQ_DT_BF16, 0, 0, 0, 0 },
+    { "tq3", 5, 32, 1, GLMQ_ZERO_MID, GLMQ_DT_F32, 1, 0, 0, 0 },
     { "q8_1", 8, 0, 1, 0, 0, 0, 0, 0, 0 },
     { "q2_k", 2, 0, 1, 0, 0, 0, 0, 0, 0 },
     { "q3_k", 3, 0, 1, 0, 0, 0, 0, 0, 0 },
