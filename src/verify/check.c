@@ -238,7 +238,7 @@ static size_t float_bytes(glmq_dtype dtype)
 enum { SLOT_CHUNK = 1 << 20 };
 
 typedef struct slot_scan {
-    uint64_t count, unfinite, unpositive, first; /* first: the first that is not finite   */
+    uint64_t count, unfinite, unpositive, negative, first; /* first that is not finite     */
 } slot_scan;
 
 /* Looks at every float of a stored slot. */
@@ -259,6 +259,7 @@ static glmq_status scan_slot(checker *c, const glmq_graph *g, const glmq_span *s
             const double x = plain_value(dtype, bytes + i);
             if (!isfinite(x) && !scan->unfinite++) scan->first = scan->count;
             scan->unpositive += x > 0 ? 0 : 1;
+            scan->negative += x < 0;
         }
     }
     return GLMQ_OK;
@@ -273,6 +274,10 @@ static glmq_status look_at_stored_scales(checker *c, const glmq_graph *g, const 
     *usable = 1;
     if (!part->span[GLMQ_SLOT_SCALES].bytes) return GLMQ_OK;
     GLMQ_TRY(scan_slot(c, g, &part->span[GLMQ_SLOT_SCALES], &scan, err));
+    if (scan.negative && part->enc.codec == &glmq_codec_tq3)
+        GLMQ_TRY(find(list, err, GLMQ_WARNING, "norm-negative",
+                      "%" PRIu64 " of %" PRIu64 " norms of groups are negative", scan.negative,
+                      scan.count));
     if (!scan.unfinite) return GLMQ_OK;
     *usable = 0;
     return find(list, err, GLMQ_ERROR, "scale-not-finite",
@@ -296,6 +301,21 @@ static glmq_status look_at_carried(checker *c, const glmq_graph *g, const glmq_s
                 what);
 }
 
+/* Rows whose codes only the codec can judge. */
+static glmq_status look_at_rows(checker *c, const glmq_part *part, glmq_error *err)
+{
+    const uint64_t quantum = glmq_fetch_layout(c->fetch)->row_quantum;
+    const uint64_t tile =
+        ceil_div_u64(ceil_div_u64(CHECK_TILE_BYTES, part->cols), quantum) * quantum;
+
+    for (uint64_t row = 0; row < part->rows; row += tile) {
+        const uint64_t rows = tile < part->rows - row ? tile : part->rows - row;
+        glmq_bufs bufs;
+        GLMQ_TRY(glmq_fetch_rows(c->fetch, row, rows, &bufs, err));
+    }
+    return GLMQ_OK;
+}
+
 /* What opening and reading the codes finds, as problems of the tensor. */
 static glmq_status look_at_part(checker *c, const glmq_graph *g, const glmq_part *part,
                                 found **list, glmq_error *err)
@@ -304,7 +324,9 @@ static glmq_status look_at_part(checker *c, const glmq_graph *g, const glmq_part
 
     GLMQ_TRY(glmq_fetch_open(c->fetch, glmq_graph_source(g), part, err));
     const glmq_encoding *enc = glmq_fetch_encoding(c->fetch);
-    if (glmq_encoding_is_plain(enc) || !enc->codec || !enc->codec->get_codes) return GLMQ_OK;
+    if (glmq_encoding_is_plain(enc) || !enc->codec) return GLMQ_OK;
+    if (!enc->codec->get_codes)
+        return enc->codec->check_rows ? look_at_rows(c, part, err) : GLMQ_OK;
     GLMQ_TRY(look_at_codes(c, part, &s, list, err));
     return tell_scales(&s, list, err);
 }
