@@ -66,6 +66,9 @@ typedef struct glmq_kernels {
     /* Whole groups one after the other, norm[g] that of group g. */
     void (*tq3_decode)(const tq3_rotation *r, const uint8_t *packed, const float *norm,
                        size_t groups, float *w);
+    /* `bounds`: the 2^bits - 1 numbers between those of the book. */
+    void (*tq3_encode)(const tq3_rotation *r, const float *bounds, const float *w, size_t groups,
+                       uint8_t *packed, float *norm);
 } glmq_kernels;
 
 extern const glmq_kernels glmq_kernels_base;

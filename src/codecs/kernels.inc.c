@@ -340,4 +340,5 @@ const glmq_kernels KERNELS = {
     .block_get = { get_q4_0, get_q4_1, get_q5_0, get_q5_1, get_q8_0 },
     .block_put = { put_q4_0, put_q4_1, put_q5_0, put_q5_1, put_q8_0 },
     .tq3_decode = tq3_decode,
+    .tq3_encode = tq3_encode,
 };

@@ -15,7 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { PACKED_WIDTHS = 1 << 2 | 1 << 3 | 1 << 4, NORMS = 64 };
+enum { PACKED_WIDTHS = 1 << 2 | 1 << 3 | 1 << 4, NORMS = 256 };
 
 uint64_t tq3_group_bytes(uint32_t group, unsigned bits)
 {
@@ -195,64 +195,125 @@ static glmq_status tq3_check_rows(const glmq_encoding *e, const glmq_bufs *b, gl
 /* ---- decode ---- */
 
 typedef struct job {
+    tables tab;
     tq3_rotation r;
     const glmq_kernels *k;
     float_kind kind; /* of the norms */
+    float bounds[TQ3_BOOK];
 } job;
 
-static const uint8_t *step(const uint8_t *p, const job *j, uint64_t groups)
+static void job_open(job *j, const glmq_encoding *e)
 {
-    return p + groups * (j->kind == FLOAT_F32 ? 4 : 2);
+    j->r = rotation_of(e, &j->tab);
+    j->k = glmq_kernels_now();
+    j->kind = codes_float_kind((glmq_dtype)e->scale_dtype);
 }
 
-/* Whole groups, one after the other. */
-static void decode_groups(const job *j, const uint8_t *codes, const uint8_t *norms, uint64_t groups,
-                          float *w)
+/* A run of whole groups in the buffers. */
+typedef struct run {
+    uint8_t *codes, *norms;
+} run;
+
+static run skip(const job *j, run at, uint64_t groups)
+{
+    at.codes += groups * tq3_bytes(&j->r);
+    at.norms += groups * (j->kind == FLOAT_F32 ? 4 : 2);
+    return at;
+}
+
+static run run_of(const job *j, const glmq_bufs *b, glmq_tile t)
+{
+    const run first = { b->buf[GLMQ_SLOT_CODES], b->buf[GLMQ_SLOT_SCALES] };
+    return skip(j, first, (t.row - b->row0) * ceil_div_u64(t.cols, j->r.group));
+}
+
+static void decode_groups(const job *j, run at, uint64_t groups, float *w)
 {
     float norm[NORMS];
 
     while (groups) {
         const size_t n = groups < NORMS ? (size_t)groups : NORMS;
-        j->k->widen[j->kind](norms, n, norm);
-        j->k->tq3_decode(&j->r, codes, norm, n, w);
-        codes += n * tq3_bytes(&j->r);
-        norms = step(norms, j, n);
+        j->k->widen[j->kind](at.norms, n, norm);
+        j->k->tq3_decode(&j->r, at.codes, norm, n, w);
+        at = skip(j, at, n);
         w += n * j->r.group;
         groups -= n;
     }
 }
 
 /* A row whose last group is longer than what is left of the row. */
-static void decode_row(const job *j, const uint8_t *codes, const uint8_t *norms, uint64_t cols,
-                       float *w)
+static void decode_row(const job *j, run at, uint64_t cols, float *w)
 {
     const uint64_t whole = cols / j->r.group;
     float last[TQ3_GROUP_MAX];
 
-    decode_groups(j, codes, norms, whole, w);
-    decode_groups(j, codes + whole * tq3_bytes(&j->r), step(norms, j, whole), 1, last);
+    decode_groups(j, at, whole, w);
+    decode_groups(j, skip(j, at, whole), 1, last);
     memcpy(w + whole * j->r.group, last, (size_t)(cols % j->r.group) * sizeof *w);
 }
 
 static void tq3_decode(const glmq_encoding *e, const glmq_bufs *b, glmq_tile t, float *w)
 {
-    tables tab;
-    const job j = {
-        .r = rotation_of(e, &tab),
-        .k = glmq_kernels_now(),
-        .kind = codes_float_kind((glmq_dtype)e->scale_dtype),
-    };
-    const uint64_t groups = ceil_div_u64(t.cols, e->group), skip = (t.row - b->row0) * groups;
-    const uint8_t *codes = b->buf[GLMQ_SLOT_CODES] + skip * tq3_bytes(&j.r);
-    const uint8_t *norms = step(b->buf[GLMQ_SLOT_SCALES], &j, skip);
+    const uint64_t groups = ceil_div_u64(t.cols, e->group);
+    run at;
+    job j;
 
+    job_open(&j, e);
+    at = run_of(&j, b, t);
     if (t.cols % e->group == 0) {
-        decode_groups(&j, codes, norms, t.rows * groups, w);
+        decode_groups(&j, at, t.rows * groups, w);
         return;
     }
     for (uint64_t r = 0; r < t.rows; r++)
-        decode_row(&j, codes + r * groups * tq3_bytes(&j.r), step(norms, &j, r * groups), t.cols,
-                   w + r * t.cols);
+        decode_row(&j, skip(&j, at, r * groups), t.cols, w + r * t.cols);
+}
+
+/* ---- encode: the rule of the format's own writer ---- */
+
+static void encode_groups(const job *j, const float *w, uint64_t groups, run at)
+{
+    float norm[NORMS];
+
+    while (groups) {
+        const size_t n = groups < NORMS ? (size_t)groups : NORMS;
+        j->k->tq3_encode(&j->r, j->bounds, w, n, at.codes, norm);
+        j->k->narrow[j->kind](norm, n, at.norms);
+        at = skip(j, at, n);
+        w += n * j->r.group;
+        groups -= n;
+    }
+}
+
+/* The last group of a row is filled up with zeros. */
+static void encode_row(const job *j, const float *w, uint64_t cols, run at)
+{
+    const uint64_t whole = cols / j->r.group;
+    float last[TQ3_GROUP_MAX];
+
+    memset(last, 0, j->r.group * sizeof *last);
+    memcpy(last, w + whole * j->r.group, (size_t)(cols % j->r.group) * sizeof *w);
+    encode_groups(j, w, whole, at);
+    encode_groups(j, last, 1, skip(j, at, whole));
+}
+
+static void tq3_encode(const glmq_encoding *e, const glmq_stats *stats, glmq_tile t, const float *w,
+                       glmq_bufs *b)
+{
+    const uint64_t groups = ceil_div_u64(t.cols, e->group);
+    run at;
+    job j;
+
+    (void)stats;
+    job_open(&j, e);
+    for (uint32_t i = 0; i + 1 < 1u << e->bits; i++)
+        j.bounds[i] = (j.r.book[i] + j.r.book[i + 1]) / 2;
+    at = run_of(&j, b, t);
+    if (t.cols % e->group == 0) {
+        encode_groups(&j, w, t.rows * groups, at);
+        return;
+    }
+    for (uint64_t r = 0; r < t.rows; r++)
+        encode_row(&j, w + r * t.cols, t.cols, skip(&j, at, r * groups));
 }
 
 static size_t tq3_print(const glmq_encoding *e, char *text, size_t cap)
@@ -271,5 +332,6 @@ const glmq_codec glmq_codec_tq3 = {
     .layout = tq3_layout,
     .check_rows = tq3_check_rows,
     .decode = tq3_decode,
+    .encode = tq3_encode,
     .print = tq3_print,
 };

@@ -11,6 +11,7 @@
 
 #include "base/hd.h"
 #include "base/num.h"
+#include <math.h>
 #include <stddef.h>
 
 enum { TQ3_GROUP_MIN = 8, TQ3_GROUP_MAX = 8192, TQ3_BITS_MAX = 8, TQ3_BOOK = 256 };
@@ -63,5 +64,59 @@ GLMQ_HD void tq3_decode_group(const tq3_rotation *r, const uint8_t *packed, floa
         w[k] = tq3_flip(r->book[tq3_index(packed, r->stored_bits, k)], r->s2[k]);
     tq3_transform(w, r->group);
     for (uint32_t k = 0; k < r->group; k++) w[k] = tq3_flip(w[k] / r->root, r->s1[k]) * norm;
+}
+
+/* ---- encode ----
+ *
+ *   n = |x|;  v = H S1 (x / n);  index = bounds below v / sqrt(group) * S2
+ *   norm = n / |H S2 book[index] / sqrt(group)|    so that lengths come out right */
+
+/* Eight sums, one for every eighth number, added up in order: what torch does on x86. */
+GLMQ_HD float tq3_length(const float *v, uint32_t n, float root)
+{
+    float lane[8] = { 0 };
+    for (uint32_t i = 0; i < n; i += 8)
+        for (uint32_t j = 0; j < 8; j++) {
+            const float x = v[i + j] / root;
+            lane[j] += x * x;
+        }
+    for (uint32_t j = 1; j < 8; j++) lane[0] += lane[j];
+    return sqrtf(lane[0]);
+}
+
+/* v = S1 x / n; returns n, the length of x. */
+GLMQ_HD float tq3_unit(const tq3_rotation *r, const float *x, float *v)
+{
+    const float n = tq3_length(x, r->group, 1), d = n > 0 ? n : 1;
+    for (uint32_t k = 0; k < r->group; k++) v[k] = tq3_flip(x[k] / d, r->s1[k]);
+    return n;
+}
+
+/* How many of the 2^bits - 1 bounds lie below y. */
+GLMQ_HD unsigned tq3_choose(const float *bounds, unsigned bits, float y)
+{
+    unsigned i = 0;
+    for (unsigned step = 1u << (bits - 1); step; step /= 2)
+        i += bounds[i + step - 1] < y ? step : 0;
+    return i;
+}
+
+/* Indices of the transformed v, packed; and v = S2 book[index]. */
+GLMQ_HD void tq3_store(const tq3_rotation *r, const float *bounds, float *v, uint8_t *packed)
+{
+    unsigned held = 0, have = 0;
+    for (uint32_t k = 0; k < r->group; k++) {
+        const unsigned i = tq3_choose(bounds, r->bits, tq3_flip(v[k] / r->root, r->s2[k]));
+        v[k] = tq3_flip(r->book[i], r->s2[k]);
+        held |= i << have;
+        for (have += r->stored_bits; have >= 8; have -= 8, held >>= 8) *packed++ = (uint8_t)held;
+    }
+}
+
+/* `length` is that of x, v what its indices stand for, transformed. */
+GLMQ_HD float tq3_norm(const tq3_rotation *r, const float *v, float length)
+{
+    const float have = tq3_length(v, r->group, r->root);
+    return length / (have > 0 ? have : 1);
 }
 #endif

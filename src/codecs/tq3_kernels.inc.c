@@ -1,4 +1,4 @@
-/* The hot loop of TurboQuant, a part of kernels.inc.c.
+/* The hot loops of TurboQuant, a part of kernels.inc.c.
  *
  * A block of up to BLOCK weights lives in registers: indices are spread over lanes, looked up
  * in a book that is one register (two with AVX2 and 4 bits), and the stages of the transform
@@ -167,6 +167,17 @@ static inline void tq3_short(const tq3_rotation *r, const uint8_t *packed, const
     }
 }
 
+/* A stage of pairs that are a register apart, or further. */
+static inline void tq3_far_stage(float *v, size_t group, size_t h)
+{
+    for (size_t i = 0; i < group; i += 2 * h)
+        for (size_t j = i; j < i + h; j += LANES) {
+            const lanes a = LOAD(v + j), b = LOAD(v + j + h);
+            STORE(v + j, ADD(a, b));
+            STORE(v + j + h, SUB(a, b));
+        }
+}
+
 /* Groups that do not fit: blocks of them, then the stages between blocks in memory. */
 static inline void tq3_long(const tq3_rotation *r, const uint8_t *packed, const float *norm,
                             size_t groups, float *w)
@@ -181,13 +192,7 @@ static inline void tq3_long(const tq3_rotation *r, const uint8_t *packed, const 
             tq3_block(&s, packed + b / LANES * each, each, r->s2 + b, v, REGISTERS);
             for (size_t i = 0; i < REGISTERS; i++) STORE(w + b + i * LANES, v[i]);
         }
-        for (size_t h = BLOCK; h < r->group; h *= 2)
-            for (size_t i = 0; i < r->group; i += 2 * h)
-                for (size_t j = i; j < i + h; j += LANES) {
-                    const lanes a = LOAD(w + j), b = LOAD(w + j + h);
-                    STORE(w + j, ADD(a, b));
-                    STORE(w + j + h, SUB(a, b));
-                }
+        for (size_t h = BLOCK; h < r->group; h *= 2) tq3_far_stage(w, r->group, h);
         for (size_t j = 0; j < r->group; j += LANES)
             STORE(w + j, tq3_finish(LOAD(w + j), root, r->s1 + j, length));
     }
@@ -224,6 +229,17 @@ static void tq3_decode(const tq3_rotation *r, const uint8_t *packed, const float
     tq3_groups(r, last, norm + groups - 1, 1, w + (groups - 1) * r->group);
 }
 
+/* In memory: registers by themselves, then registers among each other. */
+static void tq3_turn(float *v, uint32_t group)
+{
+    if (group < LANES) {
+        tq3_transform(v, group);
+        return;
+    }
+    for (size_t i = 0; i < group; i += LANES) STORE(v + i, within(LOAD(v + i)));
+    for (size_t h = LANES; h < group; h *= 2) tq3_far_stage(v, group, h);
+}
+
 #undef LOAD
 #undef STORE
 #undef ADD
@@ -241,4 +257,22 @@ static void tq3_decode(const tq3_rotation *r, const uint8_t *packed, const float
     for (size_t g = 0; g < groups; g++)
         tq3_decode_group(r, packed + g * tq3_bytes(r), norm[g], w + g * r->group);
 }
+
+static void tq3_turn(float *v, uint32_t group)
+{
+    tq3_transform(v, group);
+}
 #endif
+
+static void tq3_encode(const tq3_rotation *r, const float *bounds, const float *w, size_t groups,
+                       uint8_t *packed, float *norm)
+{
+    float v[TQ3_GROUP_MAX];
+    for (size_t g = 0; g < groups; g++) {
+        const float length = tq3_unit(r, w + g * r->group, v);
+        tq3_turn(v, r->group);
+        tq3_store(r, bounds, v, packed + g * tq3_bytes(r));
+        tq3_turn(v, r->group);
+        norm[g] = tq3_norm(r, v, length);
+    }
+}

@@ -114,6 +114,18 @@ def case(name, index, norms, cols, bits, group, seed=42, variant=0):
             "values": w.numpy().tobytes().hex()}
 
 
+def encoded(name, x, bits, group, seed=42):
+    """A case with the weights that gave its codes."""
+    rows, cols = x.shape
+    groups = -(-cols // group)
+    padded = torch.nn.functional.pad(x, (0, groups * group - cols)).reshape(-1, group)
+    quantizer = PolarQuantTorch(group, bits, seed=seed, device="cpu")
+    index, norms = quantizer.quantize(padded, norm_correction=True)
+    out = case(name, index, norms.reshape(rows, groups), cols, bits, group, seed)
+    out["input"] = x.contiguous().numpy().tobytes().hex()
+    return out
+
+
 def vectors():
     rng = torch.Generator().manual_seed(3)
 
@@ -146,6 +158,13 @@ def vectors():
     out.append(case("norms of zero, subnormal, negative, huge", index, norms, 128, 3, 64))
     index = torch.tensor([[7] * 128, [0] * 128, [3, 4] * 64, [0, 1, 2, 3, 4, 5, 6, 7] * 16])
     out.append(case("sums that cancel", index, torch.ones(4, 1), 128, 3, 128))
+    k = torch.arange(400, dtype=torch.float32)
+    out.append(encoded("encoded, 2 bits", (37 * k[:256] % 128 - 64).reshape(2, 128) / 64, 2, 128))
+    out.append(encoded("encoded, padded", ((29 * k) % 101 - 50).reshape(2, 200) / 100, 3, 128))
+    x = torch.randn((4, 64), generator=rng) * 0.02
+    x[1], x[2, ::3], x[3] = 0, -0.0, 1e-30
+    out.append(encoded("encoded, zeros", x, 4, 64, 5))
+    out.append(encoded("encoded, tiny groups", torch.randn((3, 20), generator=rng), 3, 8))
     return out
 
 

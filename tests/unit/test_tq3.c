@@ -522,6 +522,79 @@ static void mixed_widths_and_padded_rows(void **state)
     check_fixture("glm47flash-tq3-mixed", 108, 1, 1);
 }
 
+/* ---- encoding: the bytes of the format's own writer ---- */
+
+static void must_encode(const glmq_graph *g, const glmq_tensor *t, const glmq_tensor *from,
+                        const glmq_graph *source)
+{
+    tensor made = make_tensor(t->part[0].enc, t->rows, t->cols);
+    float *w = malloc(t->rows * t->cols * sizeof *w);
+    glmq_error err;
+
+    assert_non_null(w);
+    assert_int_equal(from->rows, t->rows);
+    assert_int_equal(from->cols, t->cols);
+    if (glmq_tensor_decode(source, from, 0, from->rows, w, &err)) fail_msg("%s", err.msg);
+    encode_all(&made, w);
+    for (int s = GLMQ_SLOT_CODES; s <= GLMQ_SLOT_SCALES; s++) {
+        const glmq_span *at = &t->part[0].span[s];
+        uint8_t *want = malloc(at->bytes);
+        assert_non_null(want);
+        assert_int_equal(at->bytes, made.layout.slot[s].bytes);
+        assert_int_equal(glmq_source_read(glmq_graph_source(g), at->file, at->offset, want,
+                                          (size_t)at->bytes, &err),
+                         GLMQ_OK);
+        if (memcmp(want, made.bufs.buf[s], at->bytes) != 0) fail_msg("%s, slot %d", t->name, s);
+        free(want);
+    }
+    free(w);
+    free_tensor(&made);
+}
+
+static void encodes_as_the_writer_did(void **state)
+{
+    static const struct {
+        const char *name, *source;
+    } pairs[] = {
+        { "glm5-tq3", "glm5-bf16" },
+        { "glm5-tq3-v07", "glm5-bf16" },
+        { "glm47flash-tq3", "glm47flash-bf16" },
+        { "glm47flash-tq3-mixed", "glm47flash-bf16" },
+    };
+    const char *root = fixtures_or_skip();
+    int count = 0;
+
+    (void)state;
+    if (!root) skip();
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        glmq_source *src, *source_src;
+        glmq_graph *g, *source;
+        glmq_error err;
+        char path[600];
+
+        snprintf(path, sizeof path, "%s/%s", root, pairs[i].name);
+        if (glmq_source_open(&src, path, NULL, &err) || glmq_graph_open(&g, src, NULL, &err))
+            fail_msg("%s", err.msg);
+        snprintf(path, sizeof path, "%s/%s", root, pairs[i].source);
+        if (glmq_source_open(&source_src, path, NULL, &err) ||
+            glmq_graph_open(&source, source_src, NULL, &err))
+            fail_msg("%s", err.msg);
+        for (size_t k = 0; k < glmq_graph_count(g); k++) {
+            const glmq_tensor *t = glmq_graph_tensor(g, k);
+            const glmq_tensor *from = glmq_graph_find(source, t->name);
+            if (glmq_encoding_is_plain(&t->part[0].enc)) continue;
+            assert_non_null(from);
+            must_encode(g, t, from, source);
+            count++;
+        }
+        glmq_graph_close(source);
+        glmq_graph_close(g);
+        glmq_source_close(source_src);
+        glmq_source_close(src);
+    }
+    assert_int_equal(count, 108 + 117 + 108 + 108);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -540,6 +613,7 @@ int main(void)
         cmocka_unit_test(written_by_release_0_7),
         cmocka_unit_test(one_file_beside_a_stale_index),
         cmocka_unit_test(mixed_widths_and_padded_rows),
+        cmocka_unit_test(encodes_as_the_writer_did),
     };
     return cmocka_run_group_tests_name("tq3", tests, NULL, NULL);
 }
