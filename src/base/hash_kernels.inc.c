@@ -25,13 +25,30 @@ static void canonical_bits(uint32_t *bits, const float *w, size_t n)
     }
 }
 
+/* Is any of them a zero with a sign, or no number? */
+static int any_variant(const float *w, size_t n)
+{
+    uint32_t any = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t b;
+        memcpy(&b, w + i, sizeof b);
+        any |= (uint32_t)(b == 0x80000000u) | (uint32_t)((b & 0x7fffffffu) > 0x7f800000u);
+    }
+    return any != 0;
+}
+
+/* Runs that are canonical already, nearly all, are hashed where they lie. */
 static void add_values(void *state, const float *w, size_t n)
 {
     uint32_t bits[2048]; /* 8 KiB: stays in L1 beside the state */
     while (n) {
         const size_t some = n < 2048 ? n : 2048;
-        canonical_bits(bits, w, some);
-        XXH3_128bits_update(state, bits, some * sizeof *bits);
+        const void *canonical = w;
+        if (any_variant(w, some)) {
+            canonical_bits(bits, w, some);
+            canonical = bits;
+        }
+        XXH3_128bits_update(state, canonical, some * sizeof *w);
         w += some;
         n -= some;
     }

@@ -343,9 +343,12 @@ static void fill_scales(const ints_map *m, uint64_t r, uint64_t rows, uint64_t g
 static void fill_chunk(const ints_map *m, uint64_t r, uint64_t rows, uint64_t g, size_t groups,
                        chunk_table *t)
 {
+    const int half = 1 << (m->frame - 1);
+
     fill_scales(m, r, rows, g, groups, t);
     for (uint64_t i = 0; i < rows; i++)
-        for (size_t j = 0; j < groups; j++) t->zero[i][j] = zero_at(m, r + i, g + j);
+        for (size_t j = 0; j < groups; j++)
+            t->zero[i][j] = m->zero_kind == INTS_MID ? half : zero_at(m, r + i, g + j);
 }
 
 static void decode_block(const ints_map *m, uint64_t r, uint64_t rows, uint64_t c, size_t n,
@@ -536,25 +539,42 @@ void ints_encode(const ints_map *m, const float *w)
 
 /* ---- the codes view ---- */
 
-static void get_small(const ints_map *m, glmq_codes *codes)
+/* Scales of all rows; where those of a group lie side by side, ROWS of them at a time. */
+static void get_scales(const ints_map *m, float *scale)
 {
-    const uint32_t groups = m->groups;
+    const glmq_kernels *k = glmq_kernels_now();
     const size_t each = float_bytes[m->scale_kind];
+    float column[ROWS];
+
+    for (uint64_t r = 0; m->scale_group == 1 && r < m->rows; r++)
+        k->widen[m->scale_kind](m->scales + each * r * m->scale_row, m->groups,
+                                scale + r * m->groups);
+    for (uint64_t r = 0; m->scale_group != 1 && r < m->rows; r += ROWS) {
+        const uint64_t rows = least(ROWS, m->rows - r);
+        for (uint32_t g = 0; g < m->groups; g++) {
+            if (m->scale_row == 1)
+                k->widen[m->scale_kind](m->scales + each * (r + g * m->scale_group), rows, column);
+            for (uint64_t i = 0; i < rows; i++)
+                scale[(r + i) * m->groups + g] =
+                    m->scale_row == 1 ? column[i] : scale_at(m, r + i, g);
+        }
+    }
+}
+
+static void get_zeros(const ints_map *m, glmq_codes *codes)
+{
+    const size_t count = (size_t)(m->rows * m->groups);
     const int half = 1 << (m->frame - 1);
 
-    for (uint64_t r = 0; r < m->rows; r++) {
-        float *s = codes->scale + r * groups;
-        int16_t *z = codes->zero + r * groups;
-        if (m->scale_group == 1)
-            glmq_kernels_now()->widen[m->scale_kind](m->scales + each * r * m->scale_row, groups,
-                                                     s);
-        else
-            for (uint32_t g = 0; g < groups; g++) s[g] = scale_at(m, r, g);
-        for (uint32_t g = 0; g < groups; g++)
-            z[g] = (int16_t)(m->zero_kind == INTS_MID ? half : zero_at(m, r, g));
-    }
     codes->no_zero = 1;
-    for (uint64_t i = 0; m->zero_kind != INTS_MID && i < m->rows * groups; i++)
+    if (m->zero_kind == INTS_MID) {
+        for (size_t i = 0; i < count; i++) codes->zero[i] = (int16_t)half;
+        return;
+    }
+    for (uint64_t r = 0; r < m->rows; r++)
+        for (uint32_t g = 0; g < m->groups; g++)
+            codes->zero[r * m->groups + g] = (int16_t)zero_at(m, r, g);
+    for (size_t i = 0; i < count; i++)
         if (codes->zero[i] != half) codes->no_zero = 0;
 }
 
@@ -572,7 +592,8 @@ void ints_get(const ints_map *m, glmq_codes *codes)
     codes->lut = NULL;
     codes->global = 1;
     codes->divides = 0;
-    get_small(m, codes);
+    get_scales(m, codes->scale);
+    get_zeros(m, codes);
     if (!codes->q) return;
     for (uint64_t r = 0; r < m->rows; r += step)
         for (uint64_t c = 0; c < m->cols; c += chunk)
@@ -597,12 +618,28 @@ static void put_scales(const ints_map *m, uint64_t r, uint32_t g, uint32_t n, co
     const size_t each = float_bytes[m->scale_kind];
     uint8_t *p = m->scales + each * (r * m->scale_row + g * m->scale_group);
 
-    if (m->scale_group <= 1) {
+    if (m->scale_group <= 1)
         memcpy(p, s->stored_scale, n * each);
-        return;
-    }
-    for (uint32_t k = 0; k < n; k++)
-        memcpy(p + k * each * m->scale_group, s->stored_scale + k * each, each);
+    else if (each == 2)
+        for (uint32_t k = 0; k < n; k++)
+            memcpy(p + 2 * k * m->scale_group, s->stored_scale + 2 * k, 2);
+    else
+        for (uint32_t k = 0; k < n; k++)
+            memcpy(p + 4 * k * m->scale_group, s->stored_scale + 4 * k, 4);
+}
+
+/* The zeros of a symmetric tensor, where they are stored: every group's words are alike. */
+static void put_middle(const ints_map *m, uint64_t r, uint64_t rows)
+{
+    uint8_t *p;
+    int zero[32];
+
+    if (!m->zeros) return;
+    for (uint64_t i = 0; i < rows; i++) zero[i] = 1 << (m->bits - 1);
+    set_zeros(m, r, 0, zero, rows);
+    p = m->zeros + 4 * ((m->zero_first + r) * m->bits / 32 * m->zero_word);
+    for (uint64_t i = 0; i * 32 < rows * m->bits; i++, p += 4 * m->zero_word)
+        for (uint32_t g = 1; g < m->groups; g++) memcpy(p + 4 * g * m->zero_group, p, 4);
 }
 
 /* Scales and zeros of the rows whose zeros share words. */
@@ -619,12 +656,13 @@ static glmq_status put_small(const ints_map *m, const codes_target *to, const gl
             put_scales(m, r + i, g, n, &small);
             for (uint32_t k = 0; k < n; k++) zero[i][k] = small.zero[k];
         }
-        if (!m->zeros) continue;
+        if (m->zero_kind == INTS_MID) continue;
         for (uint32_t k = 0; k < n; k++) {
             for (uint64_t i = 0; i < rows; i++) column[i] = zero[i][k];
             set_zeros(m, r, g + k, column, rows);
         }
     }
+    if (m->zero_kind == INTS_MID) put_middle(m, r, rows);
     return GLMQ_OK;
 }
 

@@ -3,7 +3,10 @@
 #include "base/error.h"
 #include "base/safe.h"
 #include "ctpack.h"
+#include "kernels.h"
+#include <float.h>
 #include <stdio.h>
+#include <string.h>
 
 /* ---- cuts ---- */
 
@@ -202,23 +205,34 @@ static int plan_scratch(const glmq_encoding *from, uint64_t rows, uint64_t cols,
     if (add_u64(floats, floats, &p->zero) || add_u64(p->zero, shorts, &p->q) ||
         add_u64(p->q, codes, &p->bytes))
         return 1;
-    return p->bytes > SIZE_MAX;
+    return p->bytes > SIZE_MAX / 2;
 }
 
+/* Two views: the source's, and the target's as it comes back.  They are compared only where
+ * their groups are the same, so both fit the same plan. */
 size_t glmq_transcode_scratch(const glmq_encoding *from, const glmq_encoding *to, uint64_t rows,
                               uint64_t cols)
 {
     scratch_plan p;
-    (void)to; /* targets work on the stack */
-    return plan_scratch(from, rows, cols, &p) ? SIZE_MAX : (size_t)p.bytes;
+    (void)to;
+    return plan_scratch(from, rows, cols, &p) ? SIZE_MAX : 2 * (size_t)p.bytes;
+}
+
+static glmq_codes view_in(uint8_t *at, const scratch_plan *p)
+{
+    return (glmq_codes){
+        .scale = (float *)(void *)at,
+        .offset = (float *)(void *)(at + p->offset),
+        .zero = (int16_t *)(void *)(at + p->zero),
+        .q = at + p->q,
+    };
 }
 
 glmq_status glmq_transcode_tile(const glmq_encoding *from, const glmq_bufs *in,
                                 const glmq_encoding *to, glmq_bufs *out, glmq_tile in_tile,
                                 glmq_tile out_tile, void *scratch, glmq_error *err)
 {
-    uint8_t *at = scratch;
-    glmq_codes codes = { 0 };
+    glmq_codes codes;
     scratch_plan p;
 
     if (!from->codec->get_codes || !to->codec->put_codes)
@@ -229,10 +243,65 @@ glmq_status glmq_transcode_tile(const glmq_encoding *from, const glmq_bufs *in,
         return glmq_fail(err, GLMQ_E_ARG,
                          "a tile of %" PRIu64 " x %" PRIu64 " to one of %" PRIu64 " x %" PRIu64,
                          in_tile.rows, in_tile.cols, out_tile.rows, out_tile.cols);
-    codes.scale = (float *)(void *)at;
-    codes.offset = (float *)(void *)(at + p.offset);
-    codes.zero = (int16_t *)(void *)(at + p.zero);
-    codes.q = at + p.q;
+    codes = view_in(scratch, &p);
     from->codec->get_codes(from, in, in_tile, &codes);
     return to->codec->put_codes(to, &codes, out_tile, out, err);
+}
+
+/* Scale times (code less zero), one product: the same bits from every codec.  (Views with an
+ * offset round twice, in an order of the codec's own.) */
+static int is_one_product(const glmq_encoding *e)
+{
+    return e->codec->get_codes && !has_offset(e) && !e->act_order;
+}
+
+int glmq_transcode_returned(const glmq_encoding *from, const glmq_encoding *to,
+                            const glmq_bufs *out, glmq_tile t, void *scratch)
+{
+    const uint32_t groups = glmq_encoding_groups(from, t.cols);
+    glmq_codes was, is;
+    scratch_plan p;
+
+    if (!is_one_product(from) || !is_one_product(to) || frame_of(from) != frame_of(to) ||
+        glmq_encoding_group(from, t.cols) != glmq_encoding_group(to, t.cols) ||
+        plan_scratch(from, t.rows, t.cols, &p))
+        return 0;
+    was = view_in(scratch, &p);
+    is = view_in((uint8_t *)scratch + p.bytes, &p);
+    to->codec->get_codes(to, out, t, &is);
+    return is.kind == GLMQ_CODES_INT &&
+           memcmp(is.scale, was.scale, (size_t)(t.rows * groups) * sizeof *is.scale) == 0 &&
+           memcmp(is.zero, was.zero, (size_t)(t.rows * groups) * sizeof *is.zero) == 0 &&
+           memcmp(is.q, was.q, (size_t)(t.rows * t.cols)) == 0;
+}
+
+/* Integers times these are +0, or of a sign and a size. */
+static int all_positive(const float *scale, size_t n)
+{
+    int32_t bad = 0;
+    for (size_t i = 0; i < n; i++) bad |= !(scale[i] > 0 && scale[i] <= FLT_MAX);
+    return !bad;
+}
+
+int glmq_transcode_values(const glmq_encoding *from, glmq_tile t, void *scratch, float *w,
+                          int *canonical)
+{
+    enum { RUN = 64 };
+    const uint32_t group = glmq_encoding_group(from, t.cols);
+    int32_t zero[RUN];
+    glmq_codes codes;
+    scratch_plan p;
+    size_t count;
+
+    if (!is_one_product(from) || t.cols % group || plan_scratch(from, t.rows, t.cols, &p)) return 0;
+    codes = view_in(scratch, &p);
+    count = (size_t)(t.rows * (t.cols / group));
+    for (size_t i = 0, n; i < count; i += n) {
+        n = count - i < RUN ? count - i : RUN;
+        for (size_t k = 0; k < n; k++) zero[k] = codes.zero[i + k];
+        glmq_kernels_now()->scale_groups(codes.q + i * group, n, group, zero, codes.scale + i,
+                                         w + i * group);
+    }
+    *canonical = all_positive(codes.scale, count);
+    return 1;
 }

@@ -5,8 +5,9 @@
  * are three ways:
  *
  *   WAY_BYTES   stored bytes are copied; the values are decoded only for the digest
- *   WAY_CODES   integers, scales and zeros are moved; then the target is decoded and compared
- *               with the source, value by value: that is the proof
+ *   WAY_CODES   integers, scales and zeros are moved; then the target is read again and compared
+ *               with the source, code by code, or value by value where the views of their
+ *               codes differ: that is the proof
  *   WAY_VALUES  F32 and the target's encoder; the target is decoded for digest and error
  *
  * When codes turn out not to fit, the item starts again through values: the same byte ranges
@@ -41,6 +42,7 @@ typedef struct part_job {
     way way;
     uint8_t from; /* the source part that bytes and codes come from      */
     int whole;    /* stores the tensor's rows as they are                */
+    int returned; /* the tile's codes came back out of the target as they were     */
     glmq_stats stats;
     buffer out[GLMQ_SLOTS];
     glmq_hash *hash[GLMQ_SLOTS];
@@ -374,10 +376,15 @@ static glmq_status move_codes(glmq_mover *m, part_job *j, glmq_bufs *out, uint64
     const glmq_bufs *in = &m->chunk[j->from];
     const uint64_t to_row = glmq_cut_row(j->to, t->rows, t->cols, row);
     const glmq_cut *cut = &j->to->cut;
+    j->returned = 0;
     if (glmq_cut_equal(&from->cut, cut)) {
         const uint64_t rows = glmq_cut_row(j->to, t->rows, t->cols, row + n) - to_row;
-        return glmq_transcode_tile(enc, in, &j->to->enc, out, tile_of(from, to_row, rows),
-                                   tile_of(j->to, to_row, rows), m->scratch.data, err);
+        const glmq_tile tile = tile_of(j->to, to_row, rows);
+        GLMQ_TRY(glmq_transcode_tile(enc, in, &j->to->enc, out, tile_of(from, to_row, rows), tile,
+                                     m->scratch.data, err));
+        if (!m->to->probe)
+            j->returned = glmq_transcode_returned(enc, &j->enc, out, tile, m->scratch.data);
+        return GLMQ_OK;
     }
     for (uint64_t at = 0; at < n; at += cut->stride)
         GLMQ_TRY(glmq_transcode_tile(
@@ -429,7 +436,7 @@ static glmq_status part_tile(glmq_mover *m, part_job *j, uint64_t chunk_row, uin
     }
     st = move_codes(m, j, &out, row, n, err);
     if (st == GLMQ_E_INEXACT) m->unfit |= 1u << (j - m->part);
-    if (!st && !m->to->probe) decode_back(m, j, &out, row, n);
+    if (!st && !m->to->probe && !j->returned) decode_back(m, j, &out, row, n);
     return st;
 }
 
@@ -446,6 +453,13 @@ static glmq_status check_overflow(const glmq_mover *m, uint64_t row, size_t coun
         row + lost / m->tensor->cols, lost % m->tensor->cols, (double)w[lost], (double)r[lost]);
 }
 
+static int all_returned(const glmq_mover *m)
+{
+    for (uint8_t k = 0; k < m->item->parts; k++)
+        if (m->part[k].way != WAY_BYTES && !m->part[k].returned) return 0;
+    return 1;
+}
+
 /* What the target holds against what the source held. */
 static glmq_status judge_tile(glmq_mover *m, uint64_t row, uint64_t n, glmq_error *err)
 {
@@ -457,7 +471,7 @@ static glmq_status judge_tile(glmq_mover *m, uint64_t row, uint64_t n, glmq_erro
         if (m->to->probe && !glmq_values_equal(w, r, count)) m->unfit |= 1u << GLMQ_PARTS_MAX;
         return check_overflow(m, row, count, err);
     }
-    if (m->to->probe || glmq_values_equal(w, r, count)) return GLMQ_OK;
+    if (m->to->probe || all_returned(m) || glmq_values_equal(w, r, count)) return GLMQ_OK;
     for (uint8_t k = 0; k < m->item->parts; k++)
         if (m->part[k].way == WAY_CODES) m->unfit |= 1u << k;
     return glmq_fail(err, GLMQ_E_INEXACT, "the target decodes the same codes to other values");
@@ -469,12 +483,35 @@ static int is_stopped(const glmq_move_to *to)
            (to->stop && __atomic_load_n(to->stop, __ATOMIC_RELAXED));
 }
 
+/* Where a whole matrix moves as codes, they are unpacked once: the values follow. */
+static int values_from_codes(const glmq_mover *m)
+{
+    return m->direct && !m->to->probe && m->item->parts == 1 && m->part[0].way == WAY_CODES &&
+           glmq_cut_equal(&m->tensor->part[0].cut, &m->part[0].to->cut);
+}
+
+static glmq_status late_values(glmq_mover *m, uint64_t row, uint64_t n, glmq_error *err)
+{
+    const size_t count = (size_t)(n * m->tensor->cols);
+    const glmq_tile tile = tile_of(&m->tensor->part[0], row, n);
+    float *w = m->w.data;
+    int canonical = 0;
+    if (!glmq_transcode_values(m->enc[0], tile, m->scratch.data, w, &canonical))
+        GLMQ_TRY(read_values(m, row, n, w, err));
+    if (canonical)
+        glmq_hash_add(m->source, w, count * sizeof *w);
+    else
+        glmq_hash_add_values(m->source, w, count);
+    return GLMQ_OK;
+}
+
 static glmq_status do_tile(glmq_mover *m, uint64_t chunk_row, uint64_t row, uint64_t n,
                            glmq_error *err)
 {
     const size_t count = (size_t)(n * m->tensor->cols);
+    const int late = values_from_codes(m);
     if (is_stopped(m->to)) return glmq_fail(err, GLMQ_E_CANCELLED, "interrupted");
-    if (!m->to->probe || !m->proof) {
+    if (!late && (!m->to->probe || !m->proof)) {
         GLMQ_TRY(read_values(m, row, n, m->w.data, err));
         glmq_hash_add_values(m->source, m->w.data, count);
     }
@@ -482,6 +519,7 @@ static glmq_status do_tile(glmq_mover *m, uint64_t chunk_row, uint64_t row, uint
     if (m->item->parts > 1) memcpy(m->r.data, m->w.data, count * sizeof(float));
     for (uint8_t k = 0; k < m->item->parts; k++)
         GLMQ_TRY(part_tile(m, &m->part[k], chunk_row, row, n, err));
+    if (late) GLMQ_TRY(late_values(m, row, n, err));
     return judge_tile(m, row, n, err);
 }
 
@@ -538,7 +576,7 @@ static glmq_status write_stripes(glmq_mover *m, part_job *j, uint64_t row, uint6
 }
 
 /* The codec's own check of what was written, as a reader would make it: among other things
- * that a g_idx which should be in order is. */
+ * that the zeros of a symmetric tensor, and a g_idx which should be in order, are. */
 static glmq_status check_written(part_job *j, glmq_error *err)
 {
     glmq_encoding enc = j->to->enc;
@@ -547,6 +585,9 @@ static glmq_status check_written(part_job *j, glmq_error *err)
         if (j->to->span[s].bytes && !j->layout.slot[s].stripe_rows) whole.buf[s] = j->out[s].data;
     if (j->way == WAY_BYTES || !enc.codec->check) return GLMQ_OK;
     GLMQ_TRY(enc.codec->check(&enc, &whole, j->to->rows, j->to->cols, err));
+    if (enc.zero_kind != j->to->enc.zero_kind)
+        return glmq_fail(err, GLMQ_E_MISMATCH,
+                         "the zero points that were written are not constant");
     if (enc.act_order == GLMQ_ACT_NONE || j->to->enc.act_order != GLMQ_ACT_TRIVIAL) return GLMQ_OK;
     return glmq_fail(err, GLMQ_E_MISMATCH, "the g_idx that was written is not in order");
 }

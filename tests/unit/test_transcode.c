@@ -108,6 +108,84 @@ static void a_triangle_ends_with_the_bytes_it_began_with(void **state)
     free_tensor(&d);
 }
 
+/* ---- the proof by codes ---- */
+
+/* 1: the codes come back as they were, unless a byte of slot `spoil` was changed meanwhile.
+ * Checks the values that they stand for on the way. */
+static int returns(const tensor *from, tensor *to, int spoil)
+{
+    void *scratch = malloc(glmq_transcode_scratch(&from->enc, &to->enc, ROWS, COLS));
+    float *w = malloc(ROWS * COLS * sizeof *w), *direct = malloc(ROWS * COLS * sizeof *w);
+    int canonical = 0, same;
+    glmq_error err;
+
+    assert_true(scratch && w && direct);
+    if (glmq_transcode_tile(&from->enc, &from->bufs, &to->enc, &to->bufs, whole(from), whole(to),
+                            scratch, &err))
+        fail_msg("%s", err.msg);
+    if (spoil >= 0) to->bufs.buf[spoil][5] ^= 0x10;
+    same = glmq_transcode_returned(&from->enc, &to->enc, &to->bufs, whole(to), scratch);
+    decode_all(from, direct);
+    if (glmq_transcode_values(&from->enc, whole(from), scratch, w, &canonical)) {
+        assert_memory_equal(w, direct, ROWS * COLS * sizeof *w);
+        for (int i = 0; canonical && i < ROWS * COLS; i++)
+            assert_true(!isnan(w[i]) && !(w[i] == 0 && signbit(w[i])));
+    }
+    free(scratch);
+    free(w);
+    free(direct);
+    return same;
+}
+
+static void codes_that_come_back_prove_the_values(void **state)
+{
+    tensor a = encoded(ct(4, 32, GLMQ_ZERO_MID, GLMQ_DT_BF16), 0.05f, 1);
+    tensor b = make_tensor(array_encoding("q4_0"), ROWS, COLS);
+    tensor c = make_tensor(gptq(4, 32, GLMQ_ZERO_MID, GPTQ_V1), ROWS, COLS);
+    (void)state;
+    assert_true(returns(&a, &b, -1));
+    assert_false(returns(&a, &b, GLMQ_SLOT_CODES));
+    assert_true(returns(&a, &c, -1));
+    assert_false(returns(&a, &c, GLMQ_SLOT_CODES));
+    assert_false(returns(&a, &c, GLMQ_SLOT_SCALES));
+    free_tensor(&a);
+    free_tensor(&b);
+    free_tensor(&c);
+}
+
+static void zero_points_that_come_back_are_part_of_the_proof(void **state)
+{
+    tensor a = encoded(ct(4, 32, GLMQ_ZERO_STORED, GLMQ_DT_F16), 0.05f, 2);
+    tensor b = make_tensor(gptq(4, 32, GLMQ_ZERO_STORED, GPTQ_V2), ROWS, COLS);
+    (void)state;
+    assert_true(returns(&a, &b, -1));
+    assert_false(returns(&a, &b, GLMQ_SLOT_ZEROS));
+    free_tensor(&a);
+    free_tensor(&b);
+}
+
+static void views_that_differ_leave_the_proof_to_the_values(void **state)
+{
+    tensor a = encoded(ct(4, 128, GLMQ_ZERO_MID, GLMQ_DT_BF16), 0.05f, 3);
+    tensor b = make_tensor(array_encoding("q4_0"), ROWS, COLS);
+    (void)state;
+    assert_false(returns(&a, &b, -1)); /* groups of 128 and of 32 */
+    assert_same_values(&a, &b);
+    free_tensor(&a);
+    free_tensor(&b);
+}
+
+static void values_with_signed_zeros_are_not_called_canonical(void **state)
+{
+    tensor a = encoded(ct(4, 32, GLMQ_ZERO_MID, GLMQ_DT_BF16), 0.05f, 4);
+    tensor b = make_tensor(a.enc, ROWS, COLS);
+    (void)state;
+    a.bufs.buf[GLMQ_SLOT_SCALES][1] |= 0x80; /* a negative scale: its zeros are -0 */
+    assert_true(returns(&a, &b, -1));
+    free_tensor(&a);
+    free_tensor(&b);
+}
+
 static void wide_groups_repeat_their_scale_and_join_again(void **state)
 {
     tensor a = encoded(gptq(4, 128, GLMQ_ZERO_MID, GPTQ_V1), 0.05f, 2);
@@ -494,6 +572,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_triangle_ends_with_the_bytes_it_began_with),
+        cmocka_unit_test(codes_that_come_back_prove_the_values),
+        cmocka_unit_test(zero_points_that_come_back_are_part_of_the_proof),
+        cmocka_unit_test(views_that_differ_leave_the_proof_to_the_values),
+        cmocka_unit_test(values_with_signed_zeros_are_not_called_canonical),
         cmocka_unit_test(wide_groups_repeat_their_scale_and_join_again),
         cmocka_unit_test(gptq_v2_is_compressed_tensors_turned_round),
         cmocka_unit_test(awq_words_hold_rows_in_their_own_order),
