@@ -207,7 +207,6 @@ static void tq3_groups(const tq3_rotation *r, const uint8_t *packed, const float
     case 4: tq3_short(r, packed, norm, groups, w, 4); break;
     case 8: tq3_short(r, packed, norm, groups, w, 8); break;
     case 16: tq3_short(r, packed, norm, groups, w, 16); break;
-    case 32: /* of 32 bytes: 256 weights, as long as a block */
     default: tq3_long(r, packed, norm, groups, w); break;
     }
 }
