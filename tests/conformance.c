@@ -62,6 +62,8 @@ static const conformance encodings[] = {
     { "tq3", 2, 1024, 1, GLMQ_ZERO_MID, GLMQ_DT_BF16, 0, 0, 0, 3.0f },
     { "tq3", 5, 32, 1, GLMQ_ZERO_MID, GLMQ_DT_F32, 1, 0, 0, 8.0f },
     /* decoded only: the laws of encoders do not apply */
+    { "fp8", 8, 24, 5, 0, GLMQ_DT_BF16, 0, 0, 0, 0 },
+    { "fp8", 8, 0, 1, 0, GLMQ_DT_F16, 0, 0, 0, 0 },
     { "q8_1", 8, 0, 1, 0, 0, 0, 0, 0, 0 },
     { "q2_k", 2, 0, 1, 0, 0, 0, 0, 0, 0 },
     { "q3_k", 3, 0, 1, 0, 0, 0, 0, 0, 0 },

@@ -83,6 +83,13 @@ GLMQ_HD float round_even(float x)
     return (x + 12582912.0f) - 12582912.0f; /* 1.5 * 2^23: the unit is 1 */
 }
 
+/* What any operation makes of a signalling NaN; other floats as they are. */
+GLMQ_HD float quiet_f32(float f)
+{
+    const uint32_t bits = bits_from_f32(f), nan = (bits & 0x7fffffff) > 0x7f800000;
+    return f32_from_bits(bits | nan << 22);
+}
+
 GLMQ_HD int is_finite_f32(float f)
 {
     return (bits_from_f32(f) & 0x7f800000) != 0x7f800000;

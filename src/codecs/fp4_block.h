@@ -12,26 +12,28 @@
 #include "base/num.h"
 #include "base/safe.h"
 
-/* Twice the E2M1 value; there is no minus zero. */
-GLMQ_HD float fp4_twice(int code)
-{
-    const int8_t value[16] = { 0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12 };
-    return (float)value[code];
-}
-
-/* n weights from the low nibbles of n bytes, n from the high ones. */
+/* n weights from the low nibbles of n bytes, n from the high ones: twice the E2M1 values times
+ * the scale.  There is no minus zero. */
 GLMQ_HD void fp4_put(const uint8_t *qs, int n, float scale, float *w)
 {
+    const int8_t value[16] = { 0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12 };
+    float scaled[16];
+    for (int k = 0; k < 16; k++) scaled[k] = (float)value[k] * scale;
     for (int j = 0; j < n; j++) {
-        w[j] = fp4_twice(qs[j] & 15) * scale;
-        w[j + n] = fp4_twice(qs[j] >> 4) * scale;
+        w[j] = scaled[qs[j] & 15];
+        w[j + n] = scaled[qs[j] >> 4];
     }
+}
+
+GLMQ_HD float mxfp4_scale(uint8_t byte)
+{
+    const uint32_t e = byte;
+    return f32_from_bits(e < 2 ? 0x00200000u << e : (e - 1) << 23);
 }
 
 GLMQ_HD void mxfp4_decode_block(const uint8_t *block, float *w)
 {
-    const uint32_t e = block[0];
-    fp4_put(block + 1, 16, f32_from_bits(e < 2 ? 0x00200000u << e : (e - 1) << 23), w);
+    fp4_put(block + 1, 16, mxfp4_scale(block[0]), w);
 }
 
 /* E4M3 of a byte, bit 7 left aside; the code of NaN is 0. */

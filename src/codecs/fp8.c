@@ -14,9 +14,8 @@
 #include "base/num.h"
 #include "base/safe.h"
 #include "ints.h"
+#include "kernels.h"
 #include <stdio.h>
-
-enum { CODES = 256 };
 
 static uint64_t blocks(uint64_t n, uint64_t each)
 {
@@ -83,9 +82,7 @@ static void fp8_decode(const glmq_encoding *e, const glmq_bufs *b, glmq_tile t, 
 {
     const uint8_t *codes = b->buf[GLMQ_SLOT_CODES] + (t.row - b->row0) * t.cols;
     const uint64_t across = blocks(t.cols, e->group), each = e->group ? e->group : t.cols;
-    float value[CODES];
 
-    for (int i = 0; i < CODES; i++) value[i] = f32_from_e4m3((uint8_t)i);
     for (uint64_t r = 0; r < t.rows; r++) {
         const uint64_t block = e->group_rows ? (t.row + r) / e->group_rows : 0;
         const uint8_t *q = codes + r * t.cols;
@@ -93,8 +90,8 @@ static void fp8_decode(const glmq_encoding *e, const glmq_bufs *b, glmq_tile t, 
 
         for (uint64_t g = 0; g < across; g++) {
             const float s = scale_at(e, b->buf[GLMQ_SLOT_SCALES], block * across + g);
-            const uint64_t end = t.cols - g * each < each ? t.cols : (g + 1) * each;
-            for (uint64_t c = g * each; c < end; c++) at[c] = value[q[c]] * s;
+            const uint64_t c = g * each, n = t.cols - c < each ? t.cols - c : each;
+            glmq_kernels_now()->scale_e4m3(q + c, (size_t)n, s, at + c);
         }
     }
 }

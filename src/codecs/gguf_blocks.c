@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/safe.h"
 #include "ints.h"
+#include "kernels.h"
 
 glmq_status gguf_blocks_layout(glmq_dtype dtype, uint64_t rows, uint64_t cols, glmq_layout *out,
                                glmq_error *err)
@@ -22,12 +23,11 @@ glmq_status gguf_blocks_layout(glmq_dtype dtype, uint64_t rows, uint64_t cols, g
         1, name, err);
 }
 
-void gguf_blocks_decode(glmq_dtype dtype, void (*decode)(const uint8_t *block, float *w),
-                        const glmq_bufs *bufs, glmq_tile t, float *w)
+void gguf_blocks_decode(glmq_dtype dtype, const glmq_bufs *bufs, glmq_tile t, float *w)
 {
     const glmq_dtype_info *info = glmq_dtype_info_of(dtype);
     const uint64_t per_row = t.cols / info->block, blocks = t.rows * per_row;
     const uint8_t *src = bufs->buf[GLMQ_SLOT_CODES] + (t.row - bufs->row0) * per_row * info->bytes;
 
-    for (uint64_t i = 0; i < blocks; i++) decode(src + i * info->bytes, w + i * info->block);
+    glmq_kernels_now()->decode[dtype](src, (size_t)blocks, w);
 }

@@ -1,6 +1,5 @@
 /* The codebook types of GGUF, decoded: see iq_block.h. */
 #include "gguf_blocks.h"
-#include "iq_block.h"
 
 GGUF_DECODED(iq2_xxs, IQ2_XXS, "2.06 bits, 256 codebook entries (GGUF; decoded only)")
 GGUF_DECODED(iq2_xs, IQ2_XS, "2.31 bits, 512 codebook entries (GGUF; decoded only)")

@@ -1,6 +1,5 @@
 /* The K-quants of GGUF, decoded: see k_block.h. */
 #include "gguf_blocks.h"
-#include "k_block.h"
 
 GGUF_DECODED(q8_1, Q8_1, "8-bit, groups of 32 with their sums (GGUF; decoded only)")
 GGUF_DECODED(q2_k, Q2_K, "2-bit K-quant with minima, groups of 16 (GGUF; decoded only)")

@@ -47,7 +47,7 @@ static size_t blocks_of(glmq_tile t)
 
 static void block_decode(const block_type *b, const glmq_bufs *bufs, glmq_tile t, float *w)
 {
-    glmq_kernels_now()->block_decode[b->kind](first_block(b, bufs, t), blocks_of(t), w);
+    glmq_kernels_now()->decode[b->dtype](first_block(b, bufs, t), blocks_of(t), w);
 }
 
 static void block_encode(const block_type *b, glmq_tile t, const float *w, const glmq_bufs *bufs)

@@ -39,10 +39,8 @@ GLMQ_HD unsigned iq_signs(unsigned seven)
 /* Eight digits of two bits: 8, 25, 43. */
 GLMQ_HD void iq2_put(unsigned entry, unsigned signs, float scale, float *w)
 {
-    for (int j = 0; j < 8; j++) {
-        const int digit = (int)(entry >> 2 * j & 3);
-        w[j] = iq_minus(scale * (float)(8 + 17 * digit + (digit >> 1)), signs, j);
-    }
+    const float scaled[4] = { scale * 8, scale * 25, scale * 43, 0 };
+    for (int j = 0; j < 8; j++) w[j] = iq_minus(scaled[entry >> 2 * j & 3], signs, j);
 }
 
 /* Four digits of three bits: 4, 12, 20 … 52, 62. */
@@ -64,7 +62,8 @@ GLMQ_HD void iq3_s_put(unsigned entry, unsigned signs, float scale, float *w)
 /* Eight digits of two bits: -1, 0, 1. */
 GLMQ_HD void iq1_put(unsigned entry, float delta, float scale, float *w)
 {
-    for (int j = 0; j < 8; j++) w[j] = scale * ((float)((int)(entry >> 2 * j & 3) - 1) + delta);
+    const float scaled[4] = { scale * (-1 + delta), scale * delta, scale * (1 + delta), 0 };
+    for (int j = 0; j < 8; j++) w[j] = scaled[entry >> 2 * j & 3];
 }
 
 /* ---- two bits ---- */
@@ -178,15 +177,18 @@ GLMQ_HD void iq4_put(const uint8_t *qs, float scale, float *w)
 {
     const int8_t value[16] = { -127, -104, -83, -65, -49, -35, -22, -10,
                                1,    13,   25,  38,  53,  69,  89,  113 };
+    float scaled[16];
+    for (int k = 0; k < 16; k++) scaled[k] = scale * (float)value[k];
     for (int j = 0; j < 16; j++) {
-        w[j] = scale * (float)value[qs[j] & 15];
-        w[j + 16] = scale * (float)value[qs[j] >> 4];
+        w[j] = scaled[qs[j] & 15];
+        w[j + 16] = scaled[qs[j] >> 4];
     }
 }
 
+/* A product with 1 is one that compilers leave out: NaN is made quiet before. */
 GLMQ_HD void iq4_nl_decode_block(const uint8_t *block, float *w)
 {
-    iq4_put(block + 2, f32_from_f16(load_le16(block)), w);
+    iq4_put(block + 2, quiet_f32(f32_from_f16(load_le16(block))), w);
 }
 
 GLMQ_HD void iq4_xs_decode_block(const uint8_t *block, float *w)

@@ -1,9 +1,10 @@
-/* The hot loops of the codecs.  kernels.inc.c is compiled once per instruction-set level;
- * every level gives the same bits. */
+/* The hot loops of the codecs.  kernels.inc.c and the files it includes are compiled once per
+ * instruction-set level; every level gives the same bits. */
 #ifndef GLMQ_CODECS_KERNELS_H
 #define GLMQ_CODECS_KERNELS_H
 
 #include "base/cpu.h"
+#include "dtype.h"
 #include "tq3_block.h"
 #include <stddef.h>
 #include <stdint.h>
@@ -23,9 +24,23 @@ typedef enum block_kind {
     BLOCK_KINDS
 } block_kind;
 
+/* A row's groups of four-bit floats (E2M1), of 16 or 32 columns: the bytes of group g are at
+ * codes + g / per * block + g % per * each. */
+typedef struct fp4_run {
+    const uint8_t *codes;
+    size_t block, each, per;
+    size_t groups, group;
+    int halves;    /* the first half of a group in the low nibbles; or every even column */
+    int plus_zero; /* code 8 is +0                                                      */
+} fp4_run;
+
 typedef struct glmq_kernels {
     void (*widen[FLOAT_KINDS])(const uint8_t *src, size_t n, float *w);
     void (*narrow[FLOAT_KINDS])(const float *w, size_t n, uint8_t *dst);
+    /* E4M3 codes times one scale. */
+    void (*scale_e4m3)(const uint8_t *q, size_t n, float s, float *w);
+    /* E2M1 codes times the scale of each group. */
+    void (*scale_fp4)(const fp4_run *r, const float *s, float *w);
 
     /* n codes of 2..8 bits <-> an LSB-first bit stream.  Packing writes whole bytes, unused
      * bits 0; unpacking reads no byte behind the last code's. */
@@ -57,7 +72,6 @@ typedef struct glmq_kernels {
     /* out = q + add; returns nonzero when any is not in 0..most. */
     int (*shift)(const uint8_t *q, size_t n, int add, int most, uint8_t *out);
 
-    void (*block_decode[BLOCK_KINDS])(const uint8_t *src, size_t blocks, float *w);
     void (*block_encode[BLOCK_KINDS])(const float *w, size_t blocks, uint8_t *dst);
     /* Codes only: scales and offsets of the blocks are left alone. */
     void (*block_get[BLOCK_KINDS])(const uint8_t *src, size_t blocks, uint8_t *q);
@@ -69,6 +83,9 @@ typedef struct glmq_kernels {
     /* `bounds`: the 2^bits - 1 numbers between those of the book. */
     void (*tq3_encode)(const tq3_rotation *r, const float *bounds, const float *w, size_t groups,
                        uint8_t *packed, float *norm);
+
+    /* Whole GGUF blocks of every type. */
+    void (*decode[GLMQ_DT_COUNT])(const uint8_t *src, size_t blocks, float *w);
 } glmq_kernels;
 
 extern const glmq_kernels glmq_kernels_base;

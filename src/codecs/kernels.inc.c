@@ -1,9 +1,10 @@
 /* The hot loops, compiled once per instruction-set level (kernels_base.c, _avx2.c,
  * _avx512.c) under the name KERNELS.  Plain loops that compilers vectorize unaided: floats
  * see one operation per element, reductions are of integers, so every level and compiler
- * gives the same bits. */
+ * gives the same bits.  What no compiler vectorizes, lookups, is in files of its own. */
 #include "block.h"
 #include "kernels.h"
+#include "lanes.h"
 #include "q4_0_block.h"
 #include "q4_1_block.h"
 #include "q5_0_block.h"
@@ -13,9 +14,23 @@
 
 /* ---- plain floats ---- */
 
-static void widen_f16(const uint8_t *restrict src, size_t n, float *restrict w)
+static void widen_f16_each(const uint8_t *restrict src, size_t n, float *restrict w)
 {
     for (size_t i = 0; i < n; i++) w[i] = f32_from_f16(load_le16(src + 2 * i));
+}
+
+/* The machine's own conversion where there is one; it has other rules for NaN only. */
+static void widen_f16(const uint8_t *restrict src, size_t n, float *restrict w)
+{
+    size_t i = 0;
+#ifdef HAVE_LANES
+    for (; i + 16 <= n; i += 16) {
+        const lanes_f v = lanes_get_f16(src + 2 * i);
+        lanes_put(v, w + i);
+        if (lanes_any_nan(v)) widen_f16_each(src + 2 * i, 16, w + i);
+    }
+#endif
+    widen_f16_each(src + 2 * i, n - i, w + i);
 }
 
 static void widen_bf16(const uint8_t *restrict src, size_t n, float *restrict w)
@@ -28,9 +43,22 @@ static void widen_f32(const uint8_t *restrict src, size_t n, float *restrict w)
     memcpy(w, src, n * sizeof *w);
 }
 
-static void narrow_f16(const float *restrict w, size_t n, uint8_t *restrict dst)
+static void narrow_f16_each(const float *restrict w, size_t n, uint8_t *restrict dst)
 {
     for (size_t i = 0; i < n; i++) store_le16(dst + 2 * i, f16_from_f32(w[i]));
+}
+
+static void narrow_f16(const float *restrict w, size_t n, uint8_t *restrict dst)
+{
+    size_t i = 0;
+#ifdef HAVE_LANES
+    for (; i + 16 <= n; i += 16) {
+        const lanes_f v = lanes_get(w + i);
+        lanes_put_f16(v, dst + 2 * i);
+        if (lanes_any_nan(v)) narrow_f16_each(w + i, 16, dst + 2 * i);
+    }
+#endif
+    narrow_f16_each(w + i, n - i, dst + 2 * i);
 }
 
 static void narrow_bf16(const float *restrict w, size_t n, uint8_t *restrict dst)
@@ -41,6 +69,18 @@ static void narrow_bf16(const float *restrict w, size_t n, uint8_t *restrict dst
 static void narrow_f32(const float *restrict w, size_t n, uint8_t *restrict dst)
 {
     memcpy(dst, w, n * sizeof *w);
+}
+
+/* A power of two that does not overflow may go into the scale: the product is the same. */
+static void scale_e4m3(const uint8_t *restrict q, size_t n, float s, float *restrict w)
+{
+    size_t i = 0;
+#ifdef HAVE_LANES
+    const int fits = s > -0x1p119f && s < 0x1p119f;
+    for (; fits && i + 16 <= n; i += 16)
+        lanes_put(lanes_times(lanes_from_e4m3(load_16(q + i)), s * 256.0f), w + i);
+#endif
+    for (; i < n; i++) w[i] = f32_from_e4m3(q[i]) * s;
 }
 
 /* ---- bit streams ---- */
@@ -295,11 +335,6 @@ static int shift(const uint8_t *restrict q, size_t n, int add, int most, uint8_t
 /* ---- GGUF blocks ---- */
 
 #define BLOCKS(type, BYTES)                                                                        \
-    static void decode_##type(const uint8_t *restrict src, size_t blocks, float *restrict w)       \
-    {                                                                                              \
-        for (size_t i = 0; i < blocks; i++)                                                        \
-            type##_decode_block(src + i * BYTES, w + i * BLOCK_WEIGHTS);                           \
-    }                                                                                              \
     static void encode_##type(const float *restrict w, size_t blocks, uint8_t *restrict dst)       \
     {                                                                                              \
         for (size_t i = 0; i < blocks; i++)                                                        \
@@ -322,9 +357,24 @@ BLOCKS(q5_1, Q5_1_BYTES)
 BLOCKS(q8_0, Q8_0_BYTES)
 #undef BLOCKS
 
+#define BLOCK_AFTER_BLOCK(type, WEIGHTS, BYTES)                                                    \
+    static void decode_##type(const uint8_t *restrict src, size_t blocks, float *restrict w)       \
+    {                                                                                              \
+        for (size_t i = 0; i < blocks; i++)                                                        \
+            type##_decode_block(src + i * (BYTES), w + i * (WEIGHTS));                             \
+    }
+#include "fp4_kernels.inc.c"
+#include "iq_kernels.inc.c"
+#include "k_kernels.inc.c"
+#include "legacy_kernels.inc.c"
+#include "tern_kernels.inc.c"
+#undef BLOCK_AFTER_BLOCK
+
 const glmq_kernels KERNELS = {
     .widen = { widen_f16, widen_bf16, widen_f32 },
     .narrow = { narrow_f16, narrow_bf16, narrow_f32 },
+    .scale_e4m3 = scale_e4m3,
+    .scale_fp4 = scale_fp4,
     .unpack = { NULL, NULL, unpack_2, unpack_3, unpack_4, unpack_5, unpack_6, unpack_7, unpack_8 },
     .pack = { NULL, NULL, pack_2, pack_3, pack_4, pack_5, pack_6, pack_7, pack_8 },
     .transpose = transpose,
@@ -335,10 +385,37 @@ const glmq_kernels KERNELS = {
     .quantize = quantize,
     .quantize_in = { quantize_in_f16, quantize_in_bf16, quantize_in_f32 },
     .shift = shift,
-    .block_decode = { decode_q4_0, decode_q4_1, decode_q5_0, decode_q5_1, decode_q8_0 },
     .block_encode = { encode_q4_0, encode_q4_1, encode_q5_0, encode_q5_1, encode_q8_0 },
     .block_get = { get_q4_0, get_q4_1, get_q5_0, get_q5_1, get_q8_0 },
     .block_put = { put_q4_0, put_q4_1, put_q5_0, put_q5_1, put_q8_0 },
     .tq3_decode = tq3_decode,
     .tq3_encode = tq3_encode,
+    .decode = {
+        [GLMQ_DT_Q4_0] = decode_q4_0,
+        [GLMQ_DT_Q4_1] = decode_q4_1,
+        [GLMQ_DT_Q5_0] = decode_q5_0,
+        [GLMQ_DT_Q5_1] = decode_q5_1,
+        [GLMQ_DT_Q8_0] = decode_q8_0,
+        [GLMQ_DT_Q8_1] = decode_q8_1,
+        [GLMQ_DT_Q2_K] = decode_q2_k,
+        [GLMQ_DT_Q3_K] = decode_q3_k,
+        [GLMQ_DT_Q4_K] = decode_q4_k,
+        [GLMQ_DT_Q5_K] = decode_q5_k,
+        [GLMQ_DT_Q6_K] = decode_q6_k,
+        [GLMQ_DT_Q8_K] = decode_q8_k,
+        [GLMQ_DT_IQ2_XXS] = decode_iq2_xxs,
+        [GLMQ_DT_IQ2_XS] = decode_iq2_xs,
+        [GLMQ_DT_IQ2_S] = decode_iq2_s,
+        [GLMQ_DT_IQ3_XXS] = decode_iq3_xxs,
+        [GLMQ_DT_IQ3_S] = decode_iq3_s,
+        [GLMQ_DT_IQ1_S] = decode_iq1_s,
+        [GLMQ_DT_IQ1_M] = decode_iq1_m,
+        [GLMQ_DT_IQ4_NL] = decode_iq4_nl,
+        [GLMQ_DT_IQ4_XS] = decode_iq4_xs,
+        [GLMQ_DT_TQ1_0] = decode_tq1_0,
+        [GLMQ_DT_TQ2_0] = decode_tq2_0,
+        [GLMQ_DT_MXFP4] = decode_mxfp4,
+        [GLMQ_DT_Q1_0] = decode_q1_0,
+        [GLMQ_DT_Q2_0] = decode_q2_0,
+    },
 };

@@ -11,35 +11,35 @@
 #include "base/num.h"
 #include "base/safe.h"
 
-/* Digit n of a byte of base-3 digits, the first one the most significant: the byte is the
- * number's fraction in units of 1/256, so times 3^n the digit is in front. */
-GLMQ_HD int tq1_0_digit(uint8_t byte, int n)
+/* `digits` base-3 digits of each of `bytes` bytes: all first ones, then all second ones, …  A
+ * byte is the number's fraction in units of 1/256: times three, the first digit is in front. */
+GLMQ_HD void tq1_0_run(const uint8_t *src, int bytes, int digits, float d, float *w)
 {
-    const uint8_t power[5] = { 1, 3, 9, 27, 81 };
-    return (uint8_t)(byte * power[n]) * 3 >> 8;
-}
-
-/* `digits` digits of each of `bytes` bytes: all first digits, then all second ones, … */
-GLMQ_HD float *tq1_0_run(const uint8_t *src, int bytes, int digits, float d, float *w)
-{
+    uint8_t rest[32];
+    for (int m = 0; m < bytes; m++) rest[m] = src[m];
     for (int n = 0; n < digits; n++)
-        for (int m = 0; m < bytes; m++) *w++ = (float)(tq1_0_digit(src[m], n) - 1) * d;
-    return w;
+        for (int m = 0; m < bytes; m++) {
+            const int three = rest[m] * 3;
+            rest[m] = (uint8_t)three;
+            w[bytes * n + m] = (float)((three >> 8) - 1) * d;
+        }
 }
 
 GLMQ_HD void tq1_0_decode_block(const uint8_t *block, float *w)
 {
     const float d = f32_from_f16(load_le16(block + 52));
-    w = tq1_0_run(block, 32, 5, d, w);
-    w = tq1_0_run(block + 32, 16, 5, d, w);
-    tq1_0_run(block + 48, 4, 4, d, w);
+    tq1_0_run(block, 32, 5, d, w);
+    tq1_0_run(block + 32, 16, 5, d, w + 160);
+    tq1_0_run(block + 48, 4, 4, d, w + 240);
 }
 
+/* In each half of the bytes: all lowest codes, then all second ones, … */
 GLMQ_HD void tq2_0_decode_block(const uint8_t *block, float *w)
 {
     const float d = f32_from_f16(load_le16(block + 64));
-    for (int i = 0; i < 256; i++)
-        w[i] = (float)((block[i / 128 * 32 + i % 32] >> i % 128 / 32 * 2 & 3) - 1) * d;
+    for (int n = 0; n < 8; n++)
+        for (int m = 0; m < 32; m++)
+            w[32 * n + m] = (float)((block[n / 4 * 32 + m] >> n % 4 * 2 & 3) - 1) * d;
 }
 
 GLMQ_HD void q1_0_decode_block(const uint8_t *block, float *w)

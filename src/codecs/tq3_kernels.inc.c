@@ -1,6 +1,6 @@
 /* The hot loops of TurboQuant, a part of kernels.inc.c.
  *
- * A block of up to BLOCK weights lives in registers: indices are spread over lanes, looked up
+ * A block of up to TQ3_BLOCK weights lives in registers: indices are spread over lanes, looked up
  * in a book that is one register (two with AVX2 and 4 bits), and the stages of the transform
  * that stay inside of a register are a shuffle, an addition and a subtraction.  Longer groups
  * finish in memory, stages and rounding in the order of tq3_block.h. */
@@ -10,38 +10,38 @@
 #include <immintrin.h>
 
 #ifdef __AVX512BW__
-enum { LANES = 16 };
-typedef __m512 lanes;
-#define LOAD  _mm512_loadu_ps
-#define STORE _mm512_storeu_ps
-#define ADD   _mm512_add_ps
-#define SUB   _mm512_sub_ps
-#define MUL   _mm512_mul_ps
-#define DIV   _mm512_div_ps
-#define ALL   _mm512_set1_ps
-#define XOR   _mm512_xor_ps
+enum { TQ3_LANES = 16 };
+typedef __m512 tq3_lanes;
+#define TQ3_LOAD  _mm512_loadu_ps
+#define TQ3_STORE _mm512_storeu_ps
+#define TQ3_ADD   _mm512_add_ps
+#define TQ3_SUB   _mm512_sub_ps
+#define TQ3_MUL   _mm512_mul_ps
+#define TQ3_DIV   _mm512_div_ps
+#define TQ3_ALL   _mm512_set1_ps
+#define TQ3_XOR   _mm512_xor_ps
 
-/* What takes `bits` bits from place `shift` of a register's lanes on, and the bytes they are in. */
-typedef struct spread {
+/* What takes `bits` bits from place `shift` of a register's lanes on, and their bytes. */
+typedef struct tq3_spread {
     __m512i bytes, shift;
-    lanes book;
-} spread;
+    tq3_lanes book;
+} tq3_spread;
 
-static inline spread spread_of(const tq3_rotation *r)
+static inline tq3_spread tq3_spread_of(const tq3_rotation *r)
 {
-    uint8_t bytes[4 * LANES];
-    uint32_t shift[LANES];
-    for (unsigned l = 0; l < LANES; l++) {
+    uint8_t bytes[4 * TQ3_LANES];
+    uint32_t shift[TQ3_LANES];
+    for (unsigned l = 0; l < TQ3_LANES; l++) {
         const unsigned half = l < 8 ? 0 : r->stored_bits; /* 8 indices are `bits` bytes */
         shift[l] = l % 8 * r->stored_bits;
         for (unsigned i = 0; i < 4; i++) bytes[4 * l + i] = (uint8_t)((half + i) & 7);
     }
-    return (spread){ _mm512_loadu_si512(bytes), _mm512_loadu_si512(shift), LOAD(r->book) };
+    return (tq3_spread){ _mm512_loadu_si512(bytes), _mm512_loadu_si512(shift), TQ3_LOAD(r->book) };
 }
 
 /* 16 indices out of 8 bytes at p.  Higher bits of a lane are others' indices: the look-up
  * takes the lowest four, and the book repeats. */
-static inline lanes look_up(const spread *s, const uint8_t *p)
+static inline tq3_lanes tq3_look_up(const tq3_spread *s, const uint8_t *p)
 {
     const __m512i v = _mm512_set1_epi64((long long)load_le64(p));
     const __m512i i = _mm512_srlv_epi32(_mm512_shuffle_epi8(v, s->bytes), s->shift);
@@ -49,7 +49,7 @@ static inline lanes look_up(const spread *s, const uint8_t *p)
 }
 
 /* Sign bits of the lanes whose number has this bit. */
-static inline lanes odd_lanes(int bit)
+static inline tq3_lanes tq3_odd_lanes(int bit)
 {
     const __m512i l = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     return _mm512_castsi512_ps(
@@ -57,48 +57,49 @@ static inline lanes odd_lanes(int bit)
 }
 
 /* One register's own stages: pairs 1, 2, 4, 8 apart.  a - b is a + (-b), to the bit. */
-static inline lanes within(lanes v)
+static inline tq3_lanes tq3_within(tq3_lanes v)
 {
-    v = ADD(_mm512_permute_ps(v, 0xb1), XOR(v, odd_lanes(1)));
-    v = ADD(_mm512_permute_ps(v, 0x4e), XOR(v, odd_lanes(2)));
-    v = ADD(_mm512_shuffle_f32x4(v, v, 0xb1), XOR(v, odd_lanes(4)));
-    return ADD(_mm512_shuffle_f32x4(v, v, 0x4e), XOR(v, odd_lanes(8)));
+    v = TQ3_ADD(_mm512_permute_ps(v, 0xb1), TQ3_XOR(v, tq3_odd_lanes(1)));
+    v = TQ3_ADD(_mm512_permute_ps(v, 0x4e), TQ3_XOR(v, tq3_odd_lanes(2)));
+    v = TQ3_ADD(_mm512_shuffle_f32x4(v, v, 0xb1), TQ3_XOR(v, tq3_odd_lanes(4)));
+    return TQ3_ADD(_mm512_shuffle_f32x4(v, v, 0x4e), TQ3_XOR(v, tq3_odd_lanes(8)));
 }
 
 #else
-enum { LANES = 8 };
-typedef __m256 lanes;
-#define LOAD  _mm256_loadu_ps
-#define STORE _mm256_storeu_ps
-#define ADD   _mm256_add_ps
-#define SUB   _mm256_sub_ps
-#define MUL   _mm256_mul_ps
-#define DIV   _mm256_div_ps
-#define ALL   _mm256_set1_ps
-#define XOR   _mm256_xor_ps
+enum { TQ3_LANES = 8 };
+typedef __m256 tq3_lanes;
+#define TQ3_LOAD  _mm256_loadu_ps
+#define TQ3_STORE _mm256_storeu_ps
+#define TQ3_ADD   _mm256_add_ps
+#define TQ3_SUB   _mm256_sub_ps
+#define TQ3_MUL   _mm256_mul_ps
+#define TQ3_DIV   _mm256_div_ps
+#define TQ3_ALL   _mm256_set1_ps
+#define TQ3_XOR   _mm256_xor_ps
 
-typedef struct spread {
+typedef struct tq3_spread {
     __m256i shift;
-    lanes low, high; /* of the book */
-} spread;
+    tq3_lanes low, high; /* of the book */
+} tq3_spread;
 
-static inline spread spread_of(const tq3_rotation *r)
+static inline tq3_spread tq3_spread_of(const tq3_rotation *r)
 {
-    uint32_t shift[LANES];
-    for (unsigned l = 0; l < LANES; l++) shift[l] = l * r->stored_bits;
-    return (spread){ _mm256_loadu_si256((const __m256i *)shift), LOAD(r->book), LOAD(r->book + 8) };
+    uint32_t shift[TQ3_LANES];
+    for (unsigned l = 0; l < TQ3_LANES; l++) shift[l] = l * r->stored_bits;
+    return (tq3_spread){ _mm256_loadu_si256((const __m256i *)shift), TQ3_LOAD(r->book),
+                         TQ3_LOAD(r->book + 8) };
 }
 
 /* 8 indices out of 4 bytes at p; books of 8 numbers repeat, so that `high` is `low`. */
-static inline lanes look_up(const spread *s, const uint8_t *p)
+static inline tq3_lanes tq3_look_up(const tq3_spread *s, const uint8_t *p)
 {
     const __m256i i = _mm256_srlv_epi32(_mm256_set1_epi32((int)load_le32(p)), s->shift);
-    const lanes top = _mm256_castsi256_ps(_mm256_slli_epi32(i, 28)); /* bit 3 is the sign */
+    const tq3_lanes top = _mm256_castsi256_ps(_mm256_slli_epi32(i, 28)); /* bit 3 is the sign */
     return _mm256_blendv_ps(_mm256_permutevar8x32_ps(s->low, i),
                             _mm256_permutevar8x32_ps(s->high, i), top);
 }
 
-static inline lanes odd_lanes(int b)
+static inline tq3_lanes tq3_odd_lanes(int b)
 {
     const __m256i l = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     const __m256i bit = _mm256_and_si256(l, _mm256_set1_epi32(b));
@@ -107,38 +108,38 @@ static inline lanes odd_lanes(int b)
 }
 
 /* One register's own stages: pairs 1, 2, 4 apart.  a - b is a + (-b), to the bit. */
-static inline lanes within(lanes v)
+static inline tq3_lanes tq3_within(tq3_lanes v)
 {
-    v = ADD(_mm256_permute_ps(v, 0xb1), XOR(v, odd_lanes(1)));
-    v = ADD(_mm256_permute_ps(v, 0x4e), XOR(v, odd_lanes(2)));
-    return ADD(_mm256_permute2f128_ps(v, v, 1), XOR(v, odd_lanes(4)));
+    v = TQ3_ADD(_mm256_permute_ps(v, 0xb1), TQ3_XOR(v, tq3_odd_lanes(1)));
+    v = TQ3_ADD(_mm256_permute_ps(v, 0x4e), TQ3_XOR(v, tq3_odd_lanes(2)));
+    return TQ3_ADD(_mm256_permute2f128_ps(v, v, 1), TQ3_XOR(v, tq3_odd_lanes(4)));
 }
 #endif
 
-enum { BLOCK = 256, REGISTERS = BLOCK / LANES };
+enum { TQ3_BLOCK = 256, TQ3_REGISTERS = TQ3_BLOCK / TQ3_LANES };
 
-static inline lanes sign_bits(const uint32_t *s)
+static inline tq3_lanes tq3_sign_bits(const uint32_t *s)
 {
-    return LOAD((const float *)(const void *)s);
+    return TQ3_LOAD((const float *)(const void *)s);
 }
 
 /* Registers h apart, of n; both are constants, so that all of it is straight code. */
-static inline void tq3_stage(lanes *v, size_t n, size_t h)
+static inline void tq3_stage(tq3_lanes *v, size_t n, size_t h)
 {
     for (size_t k = 0; k < n / 2 && h < n; k++) {
         const size_t j = 2 * (k & ~(h - 1)) | (k & (h - 1));
-        const lanes a = v[j], b = v[j + h];
-        v[j] = ADD(a, b);
-        v[j + h] = SUB(a, b);
+        const tq3_lanes a = v[j], b = v[j + h];
+        v[j] = TQ3_ADD(a, b);
+        v[j + h] = TQ3_SUB(a, b);
     }
 }
 
 /* n registers: look-up and the stages among them. */
-static inline void tq3_block(const spread *s, const uint8_t *p, size_t each, const uint32_t *s2,
-                             lanes *v, size_t n)
+static inline void tq3_block(const tq3_spread *s, const uint8_t *p, size_t each, const uint32_t *s2,
+                             tq3_lanes *v, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        v[i] = within(XOR(look_up(s, p + i * each), sign_bits(s2 + i * LANES)));
+        v[i] = tq3_within(TQ3_XOR(tq3_look_up(s, p + i * each), tq3_sign_bits(s2 + i * TQ3_LANES)));
     tq3_stage(v, n, 1);
     tq3_stage(v, n, 2);
     tq3_stage(v, n, 4);
@@ -146,24 +147,25 @@ static inline void tq3_block(const spread *s, const uint8_t *p, size_t each, con
     tq3_stage(v, n, 16);
 }
 
-static inline lanes tq3_finish(lanes v, lanes root, const uint32_t *s1, lanes norm)
+static inline tq3_lanes tq3_finish(tq3_lanes v, tq3_lanes root, const uint32_t *s1, tq3_lanes norm)
 {
-    return MUL(XOR(DIV(v, root), sign_bits(s1)), norm);
+    return TQ3_MUL(TQ3_XOR(TQ3_DIV(v, root), tq3_sign_bits(s1)), norm);
 }
 
 /* Groups of n registers, n a constant. */
 static inline void tq3_short(const tq3_rotation *r, const uint8_t *packed, const float *norm,
                              size_t groups, float *w, size_t n)
 {
-    const spread s = spread_of(r);
-    const size_t each = LANES / 8 * (size_t)r->stored_bits, bytes = tq3_bytes(r);
-    const lanes root = ALL(r->root);
+    const tq3_spread s = tq3_spread_of(r);
+    const size_t each = TQ3_LANES / 8 * (size_t)r->stored_bits, bytes = tq3_bytes(r);
+    const tq3_lanes root = TQ3_ALL(r->root);
     for (size_t g = 0; g < groups; g++) {
-        lanes v[REGISTERS];
-        const lanes length = ALL(norm[g]);
+        tq3_lanes v[TQ3_REGISTERS];
+        const tq3_lanes length = TQ3_ALL(norm[g]);
         tq3_block(&s, packed + g * bytes, each, r->s2, v, n);
         for (size_t i = 0; i < n; i++)
-            STORE(w + (g * n + i) * LANES, tq3_finish(v[i], root, r->s1 + i * LANES, length));
+            TQ3_STORE(w + (g * n + i) * TQ3_LANES,
+                      tq3_finish(v[i], root, r->s1 + i * TQ3_LANES, length));
     }
 }
 
@@ -171,10 +173,10 @@ static inline void tq3_short(const tq3_rotation *r, const uint8_t *packed, const
 static inline void tq3_far_stage(float *v, size_t group, size_t h)
 {
     for (size_t i = 0; i < group; i += 2 * h)
-        for (size_t j = i; j < i + h; j += LANES) {
-            const lanes a = LOAD(v + j), b = LOAD(v + j + h);
-            STORE(v + j, ADD(a, b));
-            STORE(v + j + h, SUB(a, b));
+        for (size_t j = i; j < i + h; j += TQ3_LANES) {
+            const tq3_lanes a = TQ3_LOAD(v + j), b = TQ3_LOAD(v + j + h);
+            TQ3_STORE(v + j, TQ3_ADD(a, b));
+            TQ3_STORE(v + j + h, TQ3_SUB(a, b));
         }
 }
 
@@ -182,26 +184,26 @@ static inline void tq3_far_stage(float *v, size_t group, size_t h)
 static inline void tq3_long(const tq3_rotation *r, const uint8_t *packed, const float *norm,
                             size_t groups, float *w)
 {
-    const spread s = spread_of(r);
-    const size_t each = LANES / 8 * (size_t)r->stored_bits, bytes = tq3_bytes(r);
-    const lanes root = ALL(r->root);
+    const tq3_spread s = tq3_spread_of(r);
+    const size_t each = TQ3_LANES / 8 * (size_t)r->stored_bits, bytes = tq3_bytes(r);
+    const tq3_lanes root = TQ3_ALL(r->root);
     for (size_t g = 0; g < groups; g++, w += r->group, packed += bytes) {
-        const lanes length = ALL(norm[g]);
-        for (size_t b = 0; b < r->group; b += BLOCK) {
-            lanes v[REGISTERS];
-            tq3_block(&s, packed + b / LANES * each, each, r->s2 + b, v, REGISTERS);
-            for (size_t i = 0; i < REGISTERS; i++) STORE(w + b + i * LANES, v[i]);
+        const tq3_lanes length = TQ3_ALL(norm[g]);
+        for (size_t b = 0; b < r->group; b += TQ3_BLOCK) {
+            tq3_lanes v[TQ3_REGISTERS];
+            tq3_block(&s, packed + b / TQ3_LANES * each, each, r->s2 + b, v, TQ3_REGISTERS);
+            for (size_t i = 0; i < TQ3_REGISTERS; i++) TQ3_STORE(w + b + i * TQ3_LANES, v[i]);
         }
-        for (size_t h = BLOCK; h < r->group; h *= 2) tq3_far_stage(w, r->group, h);
-        for (size_t j = 0; j < r->group; j += LANES)
-            STORE(w + j, tq3_finish(LOAD(w + j), root, r->s1 + j, length));
+        for (size_t h = TQ3_BLOCK; h < r->group; h *= 2) tq3_far_stage(w, r->group, h);
+        for (size_t j = 0; j < r->group; j += TQ3_LANES)
+            TQ3_STORE(w + j, tq3_finish(TQ3_LOAD(w + j), root, r->s1 + j, length));
     }
 }
 
 static void tq3_groups(const tq3_rotation *r, const uint8_t *packed, const float *norm,
                        size_t groups, float *w)
 {
-    switch (r->group / LANES) { /* constants: the loops over registers unroll */
+    switch (r->group / TQ3_LANES) { /* constants: the loops over registers unroll */
     case 1: tq3_short(r, packed, norm, groups, w, 1); break;
     case 2: tq3_short(r, packed, norm, groups, w, 2); break;
     case 4: tq3_short(r, packed, norm, groups, w, 4); break;
@@ -217,7 +219,7 @@ static void tq3_decode(const tq3_rotation *r, const uint8_t *packed, const float
 {
     uint8_t last[TQ3_GROUP_MAX / 2 + 8] = { 0 };
     const size_t bytes = tq3_bytes(r);
-    if (r->stored_bits > 4 || r->group < LANES) {
+    if (r->stored_bits > 4 || r->group < TQ3_LANES) {
         for (size_t g = 0; g < groups; g++)
             tq3_decode_group(r, packed + g * bytes, norm[g], w + g * r->group);
         return;
@@ -231,22 +233,22 @@ static void tq3_decode(const tq3_rotation *r, const uint8_t *packed, const float
 /* In memory: registers by themselves, then registers among each other. */
 static void tq3_turn(float *v, uint32_t group)
 {
-    if (group < LANES) {
+    if (group < TQ3_LANES) {
         tq3_transform(v, group);
         return;
     }
-    for (size_t i = 0; i < group; i += LANES) STORE(v + i, within(LOAD(v + i)));
-    for (size_t h = LANES; h < group; h *= 2) tq3_far_stage(v, group, h);
+    for (size_t i = 0; i < group; i += TQ3_LANES) TQ3_STORE(v + i, tq3_within(TQ3_LOAD(v + i)));
+    for (size_t h = TQ3_LANES; h < group; h *= 2) tq3_far_stage(v, group, h);
 }
 
-#undef LOAD
-#undef STORE
-#undef ADD
-#undef SUB
-#undef MUL
-#undef DIV
-#undef ALL
-#undef XOR
+#undef TQ3_LOAD
+#undef TQ3_STORE
+#undef TQ3_ADD
+#undef TQ3_SUB
+#undef TQ3_MUL
+#undef TQ3_DIV
+#undef TQ3_ALL
+#undef TQ3_XOR
 
 #else
 

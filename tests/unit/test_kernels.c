@@ -1,0 +1,257 @@
+/* The hot loops of every instruction-set level against those of the base level, which are the
+ * plain functions of base/num.h and *_block.h: the same bits, NaN and minus zero included.
+ * Buffers are of exact size: a sanitizer sees a byte read or written behind them. */
+#include "codecs/dtype.h"
+#include "codecs/kernels.h"
+#include "support.h"
+#include "base/num.h"
+#include "base/safe.h"
+#include <math.h>
+
+enum { CHUNK = 256 };
+
+static uint32_t seed;
+
+static uint8_t random_byte(void)
+{
+    seed = seed * 1664525u + 1013904223u;
+    return (uint8_t)(seed >> 24);
+}
+
+static void *need(size_t bytes)
+{
+    void *p = malloc(bytes ? bytes : 1);
+    assert_non_null(p);
+    memset(p, 0xa5, bytes);
+    return p;
+}
+
+/* ---- blocks ---- */
+
+/* Where a block has its half; -1: in pieces, or it has none. */
+static int scale_at(glmq_dtype dtype)
+{
+    static const struct {
+        glmq_dtype dtype;
+        int at;
+    } other[] = { { GLMQ_DT_Q2_K, 80 },  { GLMQ_DT_Q3_K, 108 }, { GLMQ_DT_Q6_K, 208 },
+                  { GLMQ_DT_Q8_K, -1 },  { GLMQ_DT_IQ1_M, -1 }, { GLMQ_DT_TQ1_0, 52 },
+                  { GLMQ_DT_TQ2_0, 64 }, { GLMQ_DT_MXFP4, -1 } };
+    for (size_t i = 0; i < sizeof other / sizeof *other; i++)
+        if (other[i].dtype == dtype) return other[i].at;
+    return 0;
+}
+
+/* Random blocks; block i has the half `first` + i where the type has one.  What is added to
+ * products is kept finite: of two NaN, C does not say which one a sum keeps. */
+static void fill_blocks(glmq_dtype dtype, size_t first, size_t blocks, uint8_t *src)
+{
+    const size_t bytes = glmq_dtype_info_of(dtype)->bytes;
+    const int at = scale_at(dtype);
+    for (size_t i = 0; i < blocks * bytes; i++) src[i] = random_byte();
+    for (size_t i = 0; at >= 0 && i < blocks; i++)
+        store_le16(src + i * bytes + (size_t)at, (uint16_t)(first + i));
+    for (size_t i = 0; (dtype == GLMQ_DT_Q4_1 || dtype == GLMQ_DT_Q5_1) && i < blocks; i++)
+        src[i * bytes + 3] &= 0xbf;
+}
+
+static void compare_blocks(glmq_isa_level level, glmq_dtype dtype, size_t first, size_t blocks)
+{
+    const glmq_dtype_info *info = glmq_dtype_info_of(dtype);
+    const size_t n = blocks * info->block;
+    uint8_t *src = need(blocks * info->bytes);
+    float *want = need(n * sizeof *want), *got = need(n * sizeof *got);
+
+    fill_blocks(dtype, first, blocks, src);
+    glmq_kernels_at(ISA_BASE)->decode[dtype](src, blocks, want);
+    glmq_kernels_at(level)->decode[dtype](src, blocks, got);
+    for (size_t i = 0; i < n; i++)
+        if (bits_from_f32(got[i]) != bits_from_f32(want[i]))
+            fail_msg("%s, %s, half %zx: weight %zu is %g (%08x), expected %g (%08x)",
+                     glmq_dtype_name(dtype), glmq_isa_name(level), first + i / info->block,
+                     i % info->block, (double)got[i], bits_from_f32(got[i]), (double)want[i],
+                     bits_from_f32(want[i]));
+    free(src);
+    free(want);
+    free(got);
+}
+
+/* Every half as the scale, and runs of a few blocks. */
+static void every_level_decodes_blocks_to_the_same_bits(void **state)
+{
+    int types = 0;
+    (void)state;
+    for (int d = 0; d < GLMQ_DT_COUNT; d++) {
+        if (!glmq_kernels_at(ISA_BASE)->decode[d]) continue;
+        types++;
+        for (int level = ISA_AVX2; level <= (int)glmq_isa_of_machine(); level++) {
+            for (size_t first = 0; first < 65536; first += CHUNK)
+                compare_blocks((glmq_isa_level)level, (glmq_dtype)d, first, CHUNK);
+            for (size_t blocks = 0; blocks < 9; blocks++)
+                compare_blocks((glmq_isa_level)level, (glmq_dtype)d, 0x3400, blocks);
+        }
+    }
+    assert_true(types >= 26);
+}
+
+/* ---- plain floats ---- */
+
+/* All halves, signalling NaN among them, in runs of `n` that end in the middle of lanes. */
+static void compare_widening(const glmq_kernels *k, float_kind kind, size_t n)
+{
+    uint8_t *src = need(2 * n);
+    float *want = need(n * sizeof *want), *got = need(n * sizeof *got);
+    for (size_t first = 0; first + n <= 65536; first += n) {
+        for (size_t i = 0; i < n; i++) store_le16(src + 2 * i, (uint16_t)(first + i));
+        glmq_kernels_at(ISA_BASE)->widen[kind](src, n, want);
+        k->widen[kind](src, n, got);
+        assert_memory_equal(got, want, n * sizeof *got);
+    }
+    free(src);
+    free(want);
+    free(got);
+}
+
+/* Four for each number below 65536: a float of any exponent, and those about the middle of two
+ * neighbouring halves. */
+static float float_of(uint32_t i)
+{
+    const uint32_t h = i / 4, middle = bits_from_f32(f32_from_f16((uint16_t)h)) + 0x1000;
+    return f32_from_bits(i % 4 ? middle + i % 4 - 2 : h << 16 | (h * 40503u & 0xffff));
+}
+
+static void compare_narrowing(const glmq_kernels *k, float_kind kind, size_t n)
+{
+    float *w = need(n * sizeof *w);
+    uint8_t *want = need(2 * n), *got = need(2 * n);
+    for (uint32_t first = 0; first + n <= 4 * 65536; first += (uint32_t)n) {
+        for (uint32_t i = 0; i < n; i++) w[i] = float_of(first + i);
+        glmq_kernels_at(ISA_BASE)->narrow[kind](w, n, want);
+        k->narrow[kind](w, n, got);
+        assert_memory_equal(got, want, 2 * n);
+    }
+    free(w);
+    free(want);
+    free(got);
+}
+
+static void every_level_converts_halves_to_the_same_bits(void **state)
+{
+    static const size_t runs[] = { 1, 15, 16, 17, 77, 4096 };
+    (void)state;
+    for (int level = ISA_AVX2; level <= (int)glmq_isa_of_machine(); level++)
+        for (size_t i = 0; i < sizeof runs / sizeof *runs; i++)
+            for (int kind = FLOAT_F16; kind <= FLOAT_BF16; kind++) {
+                const glmq_kernels *k = glmq_kernels_at((glmq_isa_level)level);
+                compare_widening(k, (float_kind)kind, runs[i]);
+                compare_narrowing(k, (float_kind)kind, runs[i]);
+            }
+}
+
+/* ---- E4M3 ---- */
+
+static void compare_e4m3(glmq_isa_level level, float s, size_t n)
+{
+    uint8_t *q = need(n);
+    float *want = need(n * sizeof *want), *got = need(n * sizeof *got);
+    for (size_t i = 0; i < n; i++) q[i] = (uint8_t)(i + n);
+    glmq_kernels_at(ISA_BASE)->scale_e4m3(q, n, s, want);
+    glmq_kernels_at(level)->scale_e4m3(q, n, s, got);
+    for (size_t i = 0; i < n; i++) {
+        const float product = f32_from_e4m3(q[i]) * s;
+        assert_int_equal(bits_from_f32(want[i]), bits_from_f32(product));
+        if (bits_from_f32(got[i]) != bits_from_f32(want[i]))
+            fail_msg("%s: %02x * %a is %a, expected %a", glmq_isa_name(level), q[i], (double)s,
+                     (double)got[i], (double)want[i]);
+    }
+    free(q);
+    free(want);
+    free(got);
+}
+
+/* Every code; scales that make subnormals, and about those that overflow with 2^8. */
+static void every_level_scales_e4m3_to_the_same_bits(void **state)
+{
+    static const float scales[] = { 1,          0.1f,      -0.3f,      0x1.234567p-20f, 0x1p-120f,
+                                    0x1p-140f,  0x1p-149f, 0x1.8p118f, 0x1.fffffep118f, 0x1p119f,
+                                    0x1.8p120f, 0x1p127f,  0,          -0.0f,           INFINITY };
+    (void)state;
+    for (int level = ISA_AVX2; level <= (int)glmq_isa_of_machine(); level++)
+        for (size_t k = 0; k < sizeof scales / sizeof *scales; k++)
+            for (size_t n = 1; n < 300; n = n < 40 ? n + 1 : n + 61) {
+                compare_e4m3((glmq_isa_level)level, scales[k], n);
+                compare_e4m3((glmq_isa_level)level, scales[k], 256 + n);
+            }
+}
+
+/* ---- E2M1 ---- */
+
+static float e2m1(unsigned code, int plus_zero)
+{
+    static const float magnitude[8] = { 0, 0.5f, 1, 1.5f, 2, 3, 4, 6 };
+    if (plus_zero && code == 8) return 0;
+    return code & 8 ? -magnitude[code & 7] : magnitude[code & 7];
+}
+
+/* The code of column c of a group. */
+static unsigned code_of(const fp4_run *r, const uint8_t *q, size_t c)
+{
+    if (r->halves) return c < r->group / 2 ? q[c] & 15 : q[c - r->group / 2] >> 4;
+    return q[c / 2] >> 4 * (c % 2) & 15;
+}
+
+static void compare_fp4(glmq_isa_level level, fp4_run r)
+{
+    static const float scales[] = { 1, 0.1f, 0x1.8p-130f, 0x1p-149f, 0x1.8p126f, 0x1.9p20f };
+    const size_t blocks = (r.groups + r.per - 1) / r.per, last = (r.groups - 1) % r.per;
+    const size_t bytes = (blocks - 1) * r.block + last * r.each + r.group / 2;
+    uint8_t *codes = need(bytes);
+    float *w = need(r.groups * r.group * sizeof *w), *s = need(r.groups * sizeof *s);
+
+    for (size_t i = 0; i < bytes; i++) codes[i] = random_byte();
+    for (size_t g = 0; g < r.groups; g++) s[g] = scales[g % (sizeof scales / sizeof *scales)];
+    r.codes = codes;
+    glmq_kernels_at(level)->scale_fp4(&r, s, w);
+    for (size_t i = 0; i < r.groups * r.group; i++) {
+        const size_t g = i / r.group;
+        const uint8_t *q = codes + g / r.per * r.block + g % r.per * r.each;
+        const float want = e2m1(code_of(&r, q, i % r.group), r.plus_zero) * s[g];
+        if (bits_from_f32(w[i]) != bits_from_f32(want))
+            fail_msg("%s: weight %zu of group %zu is %a, expected %a", glmq_isa_name(level),
+                     i % r.group, g, (double)w[i], (double)want);
+    }
+    free(codes);
+    free(w);
+    free(s);
+}
+
+/* As GGUF and as Hugging Face checkpoints store them, with whole and broken last blocks. */
+static void every_level_scales_groups_of_e2m1(void **state)
+{
+    static const fp4_run runs[] = {
+        { .block = 17, .per = 1, .group = 32, .halves = 1, .plus_zero = 1 },
+        { .block = 36, .each = 8, .per = 4, .group = 16, .halves = 1, .plus_zero = 1 },
+        { .block = 8, .per = 1, .group = 16, .plus_zero = 1 },
+        { .block = 8, .per = 1, .group = 16 },
+        { .block = 16, .per = 1, .group = 32 },
+    };
+    (void)state;
+    for (int level = ISA_BASE; level <= (int)glmq_isa_of_machine(); level++)
+        for (size_t i = 0; i < sizeof runs / sizeof *runs; i++)
+            for (size_t groups = 1; groups < 70; groups++) {
+                fp4_run r = runs[i];
+                r.groups = groups;
+                compare_fp4((glmq_isa_level)level, r);
+            }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_level_decodes_blocks_to_the_same_bits),
+        cmocka_unit_test(every_level_converts_halves_to_the_same_bits),
+        cmocka_unit_test(every_level_scales_e4m3_to_the_same_bits),
+        cmocka_unit_test(every_level_scales_groups_of_e2m1),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
