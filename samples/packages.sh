@@ -28,7 +28,7 @@ need_packages() {
         $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing
 }
 
-BUILD_PACKAGES="cmake ninja-build gcc libc6-dev pkg-config libzstd-dev libcjson-dev libxxhash-dev libarchive-dev"
+BUILD_PACKAGES="cmake ninja-build gcc libc6-dev pkg-config libzstd-dev libcjson-dev libxxhash-dev libarchive-dev libpcre2-dev"
 TEST_PACKAGES="g++ clang clang-format libcmocka-dev"
 
 # How many compilers to run at once.

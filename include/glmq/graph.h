@@ -136,6 +136,8 @@ typedef struct glmq_graph_options {
     const char *from;         /* reader to use, NULL: detect                       */
     int allow_incomplete;     /* missing tensors are a problem, not an error       */
     const char *vq_codebooks; /* folder with codebooks that a VQ checkpoint lacks  */
+    int tolerate;             /* with allow_incomplete: stored tensors that cannot be   */
+                              /* read are problems, too, and left out                   */
 } glmq_graph_options;
 
 /* Opens `src` and builds its graph.  `src` must outlive the graph. */

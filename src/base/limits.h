@@ -13,6 +13,8 @@ enum {
     GLMQ_LAYERS_MAX = 4096,
     GLMQ_EXPERTS_MAX = 65536,
     GLMQ_TOKENS_MAX = 1 << 24, /* of a vocabulary; merges likewise                        */
-    GLMQ_GGUF_KEYS_MAX = 1 << 20
+    GLMQ_GGUF_KEYS_MAX = 1 << 20,
+    GLMQ_PATTERN_MAX = 16384, /* bytes of a regular expression                        */
+    GLMQ_PATTERNS_MAX = 4096  /* of one config, those for a single name not counted      */
 };
 #endif

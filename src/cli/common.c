@@ -60,7 +60,7 @@ static glmq_status refuse_url(const char *path, glmq_error *err)
 }
 
 /* Formats of the contract that this version does not have, or does not write. */
-static const char *const later_formats[] = { "fp8", "awq", "nvfp4", "mxfp4", "tq3", "vq", "aqlm" };
+static const char *const later_formats[] = { "fp8", "nvfp4", "mxfp4", "tq3", "vq", "aqlm" };
 
 glmq_status glmq_refuse_later_format(const char *option, const char *format, glmq_error *err)
 {
@@ -113,7 +113,9 @@ static glmq_status open_both(glmq_checkpoint *c, const char *path, const glmq_gr
 glmq_status glmq_checkpoint_open(glmq_checkpoint *c, const char *path, const char *from,
                                  int allow_incomplete, glmq_error *err)
 {
-    const glmq_graph_options opt = { .from = from, .allow_incomplete = allow_incomplete };
+    const glmq_graph_options opt = { .from = from,
+                                     .allow_incomplete = allow_incomplete != GLMQ_OPEN_WHOLE,
+                                     .tolerate = allow_incomplete == GLMQ_OPEN_BROKEN };
 
     *c = (glmq_checkpoint){ 0 };
     const glmq_status st = open_both(c, path, &opt, err);

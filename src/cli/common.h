@@ -52,6 +52,9 @@ typedef struct glmq_checkpoint {
     glmq_graph *graph;
 } glmq_checkpoint;
 
+/* What `allow_incomplete` may be; only --check wants to see what is broken. */
+enum { GLMQ_OPEN_WHOLE, GLMQ_OPEN_INCOMPLETE, GLMQ_OPEN_BROKEN };
+
 /* Opens `path`.  What the contract names but this version cannot read (URLs, archives) is
  * GLMQ_E_UNSUPPORTED.  Messages begin with the path. */
 glmq_status glmq_checkpoint_open(glmq_checkpoint *c, const char *path, const char *from,

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "common.h"
 #include "glmq/glmq.h"
+#include "imatrix.h"
 #include "io/out.h"
 #include "models/graph.h"
 #include "plan.h"
@@ -26,7 +27,7 @@ enum { VERIFY_NONE, VERIFY_DEFAULT, VERIFY_TENSORS };
 
 typedef struct settings {
     glmq_common common;
-    const char *to, *write_recipe, *report;
+    const char *to, *write_recipe, *report, *imatrix;
     rule *rules;
     size_t rule_count;
     int plan, verify, transcode, mtp, mla;
@@ -83,6 +84,8 @@ static const glmq_option options[] = {
     { "recipe", 0, "FILE", take_recipe, 0, NULL, "rules of a JSON file, or a preset" },
     { "write-recipe", 0, "FILE", glmq_take_text, FIELD(write_recipe), NULL,
       "save the encodings that were chosen as rules" },
+    { "imatrix", 0, "FILE", glmq_take_text, FIELD(imatrix), NULL,
+      "importance weights of llama.cpp (.dat, .gguf)" },
     { "unpermute", 0, NULL, glmq_take_flag, FIELD(unpermute), NULL,
       "undo act-order of down_proj by permuting gate and up" },
     { "mtp", 0, "HOW", glmq_take_word, FIELD(mtp), "keep|drop|require",
@@ -103,7 +106,6 @@ static const glmq_option options[] = {
     { "report", 0, "FILE", glmq_take_text, FIELD(report), NULL,
       "write that comparison to FILE.json or FILE.html" },
     { "target-bpw", 0, "X", glmq_take_later, 0, NULL, NULL },
-    { "imatrix", 0, "FILE", glmq_take_later, 0, NULL, NULL },
     { "donor", 0, "PATH", glmq_take_later, 0, NULL, NULL },
     { "fix", 0, "LIST", glmq_take_later, 0, NULL, NULL },
     { "fix-metadata", 0, "KEY=VALUE", glmq_take_later, 0, NULL, NULL },
@@ -488,6 +490,9 @@ static glmq_status prepare(job *j, glmq_error *err)
     GLMQ_TRY(
         glmq_checkpoint_open(&j->source, j->src, j->s->common.from, j->s->allow_incomplete, err));
     say_problems(j);
+    if (j->s->imatrix)
+        GLMQ_TRY(glmq_imatrix_consider(&program, j->s->imatrix, j->source.graph, j->s->common.quiet,
+                                       err));
     GLMQ_TRY(open_plan(j, err));
     return j->s->write_recipe ? glmq_plan_save_recipe(j->plan, j->s->write_recipe, err) : GLMQ_OK;
 }

@@ -5,6 +5,7 @@
 #include "dump.h"
 #include "facts.h"
 #include "glmq/glmq.h"
+#include "imatrix.h"
 #include "inspect.h"
 #include "progress.h"
 #include "readers/catalog.h"
@@ -227,8 +228,10 @@ static glmq_status gather_and_print(glmq_inspection *in, const settings *s, glmq
     in->verbose = s->common.verbose;
     GLMQ_TRY(s->common.json ? glmq_inspection_json(in, stdout, err)
                             : glmq_inspection_text(in, stdout, err));
-    if ((in->checked && in->check.errors) || (in->diffed && !glmq_report_passes(&in->diff)))
-        return GLMQ_E_MISMATCH; /* what was printed says it */
+    if ((in->checked && in->check.errors) || (in->diffed && !glmq_report_passes(&in->diff))) {
+        err->msg[0] = '\0'; /* what was printed says it */
+        return GLMQ_E_MISMATCH;
+    }
     return GLMQ_OK;
 }
 
@@ -237,8 +240,12 @@ static glmq_status inspect(const char *path, const settings *s, glmq_error *err)
     glmq_inspection in = { .path = path };
     glmq_checkpoint c = { 0 }, other = { 0 };
     glmq_status st = check_settings(s, err);
+    int done = 0;
 
-    if (!st) st = glmq_checkpoint_open(&c, path, s->common.from, 1, err);
+    if (!st && !s->common.from) st = glmq_imatrix_show(path, s->common.json, s->check, &done, err);
+    if (st || done) return st;
+    st = glmq_checkpoint_open(&c, path, s->common.from,
+                              s->check ? GLMQ_OPEN_BROKEN : GLMQ_OPEN_INCOMPLETE, err);
     in.graph = c.graph;
     if (!st) st = s->dump ? dump(c.graph, s, err) : gather_and_print(&in, s, &other, err);
     glmq_inspection_free(&in);

@@ -7,17 +7,33 @@
 #include "base/error.h"
 #include "base/mem.h"
 #include "base/safe.h"
+#include "ctpack.h"
 
 int ct_is_tensor(const glmq_encoding *e)
 {
     return e->group == 0 && e->group_rows == 0;
 }
 
+unsigned ct_loose(const glmq_encoding *e)
+{
+    return e->variant & CT_LOOSE ? 32u / e->bits : 0;
+}
+
+static uint64_t zero_rows(const glmq_encoding *e)
+{
+    return ct_loose(e) ? ct_loose(e) : ints_zero_rows(e->bits);
+}
+
+static uint64_t zero_words(const glmq_encoding *e, uint64_t rows)
+{
+    return ct_loose(e) ? ceil_div_u64(rows, ct_loose(e)) : ceil_div_u64(rows * e->bits, 32);
+}
+
 static glmq_status layout_zeros(const glmq_encoding *e, uint64_t rows, uint64_t groups,
                                 int zero_bytes, const char *name, glmq_layout *out, glmq_error *err)
 {
     const int tensor = ct_is_tensor(e);
-    const uint64_t step = ints_zero_rows(e->bits);
+    const uint64_t step = zero_rows(e);
 
     if (tensor)
         return ints_slot(out, GLMQ_SLOT_ZEROS,
@@ -30,9 +46,9 @@ static glmq_status layout_zeros(const glmq_encoding *e, uint64_t rows, uint64_t 
     out->row_quantum = step;
     return ints_slot(out, GLMQ_SLOT_ZEROS,
                      (glmq_slot_layout){ GLMQ_DT_I32, .rank = 2,
-                                         .dims = { ceil_div_u64(rows * e->bits, 32), groups },
+                                         .dims = { zero_words(e, rows), groups },
                                          .stripe_rows = step },
-                     ints_zero_words(e->bits), name, err);
+                     ct_loose(e) ? 1 : ints_zero_words(e->bits), name, err);
 }
 
 glmq_status ct_layout_small(const glmq_encoding *e, uint64_t rows, uint64_t cols, int zero_bytes,
@@ -61,7 +77,7 @@ ints_map ct_map(const glmq_encoding *e, const glmq_bufs *b, glmq_tile t, int zer
 {
     const int tensor = ct_is_tensor(e), bytes = zero_bytes || tensor;
     const uint64_t row = tensor ? 0 : t.row - b->row0, groups = glmq_encoding_groups(e, t.cols);
-    const uint64_t each = e->scale_dtype == GLMQ_DT_F32 ? 4 : 2, step = ints_zero_rows(e->bits);
+    const uint64_t each = e->scale_dtype == GLMQ_DT_F32 ? 4 : 2, step = zero_rows(e);
     uint8_t *zeros = e->zero_kind == GLMQ_ZERO_STORED ? b->buf[GLMQ_SLOT_ZEROS] : NULL;
 
     if (zeros && bytes) zeros += row * groups;
@@ -73,6 +89,7 @@ ints_map ct_map(const glmq_encoding *e, const glmq_bufs *b, glmq_tile t, int zer
         .bits = e->bits,
         .frame = e->bits,
         .rule = RULE_CT,
+        .loose = ct_loose(e),
         .scales = b->buf[GLMQ_SLOT_SCALES] + each * row * groups,
         .scale_kind = codes_float_kind((glmq_dtype)e->scale_dtype),
         .scale_row = tensor ? 0 : groups,

@@ -7,6 +7,9 @@
 /* One scale for the whole tensor. */
 int ct_is_tensor(const glmq_encoding *e);
 
+/* Codes per word where none straddles words (CT_LOOSE), else 0. */
+unsigned ct_loose(const glmq_encoding *e);
+
 /* Slots SCALES, ZEROS (as bytes or packed) and PERM, and the row quantum. */
 glmq_status ct_layout_small(const glmq_encoding *e, uint64_t rows, uint64_t cols, int zero_bytes,
                             const char *name, glmq_layout *out, glmq_error *err);

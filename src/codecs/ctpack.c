@@ -1,6 +1,7 @@
 /* compressed-tensors pack-quantized.  For a matrix of N rows and K columns, b bits:
  *
- *   CODES   I32 [N, ceil(K*b/32)]    a bit stream of codes per row, least bit first
+ *   CODES   I32 [N, ceil(K*b/32)]    a bit stream of codes per row, least bit first; or
+ *           I32 [N, ceil(K/p)]       p = floor(32/b) codes per word (CT_LOOSE)
  *   SHAPE   I64 [2] = N, K           (I32 is seen)
  *   SCALES, ZEROS, PERM              see ct.c
  *
@@ -23,6 +24,11 @@ static glmq_dtype shape_dtype(const glmq_encoding *e)
     return e->variant & CT_SHAPE_I32 ? GLMQ_DT_I32 : GLMQ_DT_I64;
 }
 
+static uint64_t row_words(const glmq_encoding *e, uint64_t cols)
+{
+    return ct_loose(e) ? ceil_div_u64(cols, ct_loose(e)) : ceil_div_u64(cols * e->bits, 32);
+}
+
 static glmq_status ctpack_layout(const glmq_encoding *e, uint64_t rows, uint64_t cols,
                                  glmq_layout *out, glmq_error *err)
 {
@@ -30,8 +36,7 @@ static glmq_status ctpack_layout(const glmq_encoding *e, uint64_t rows, uint64_t
     GLMQ_TRY(ints_check_params(e, "ctpack", WIDTHS, rows, cols, err));
     GLMQ_TRY(ints_slot(out, GLMQ_SLOT_CODES,
                        (glmq_slot_layout){ GLMQ_DT_I32, .rank = 2,
-                                           .dims = { rows, ceil_div_u64(cols * e->bits, 32) },
-                                           .stripe_rows = 1 },
+                                           .dims = { rows, row_words(e, cols) }, .stripe_rows = 1 },
                        1, "ctpack", err));
     GLMQ_TRY(ints_slot(out, GLMQ_SLOT_SHAPE,
                        (glmq_slot_layout){ shape_dtype(e), .rank = 1, .dims = { 2 } }, 0, "ctpack",
@@ -41,7 +46,7 @@ static glmq_status ctpack_layout(const glmq_encoding *e, uint64_t rows, uint64_t
 
 static ints_map ctpack_map(const glmq_encoding *e, const glmq_bufs *b, glmq_tile t)
 {
-    const uint64_t words = ceil_div_u64(t.cols * e->bits, 32);
+    const uint64_t words = row_words(e, t.cols);
     ints_map m = ct_map(e, b, t, zero_bytes(e));
 
     m.name = "ctpack";
@@ -121,9 +126,10 @@ static glmq_status ctpack_put(const glmq_encoding *e, const glmq_codes *codes, g
 static size_t ctpack_print(const glmq_encoding *e, char *text, size_t cap)
 {
     const size_t n = ints_print(e, text, cap);
-    const int more = snprintf(n < cap ? text + n : NULL, n < cap ? cap - n : 0, "%s%s",
+    const int more = snprintf(n < cap ? text + n : NULL, n < cap ? cap - n : 0, "%s%s%s",
                               e->zero_kind == GLMQ_ZERO_STORED && zero_bytes(e) ? ",zeros=I8" : "",
-                              e->variant & CT_SHAPE_I32 ? ",shape=I32" : "");
+                              e->variant & CT_SHAPE_I32 ? ",shape=I32" : "",
+                              e->variant & CT_LOOSE ? ",loose" : "");
     return n + (size_t)more;
 }
 

@@ -10,6 +10,7 @@
 enum {
     CT_ZERO_PACKED = 0, /* zero points packed along the rows (0.9.4 and later)    */
     CT_ZERO_I8 = 1,     /* one signed byte each (before), or tensor strategy       */
-    CT_SHAPE_I32 = 2    /* weight_shape is stored as I32, not as I64               */
+    CT_SHAPE_I32 = 2,   /* weight_shape is stored as I32, not as I64               */
+    CT_LOOSE = 4        /* 3, 5, 6, 7 bits before 0.17: no code straddles words    */
 };
 #endif

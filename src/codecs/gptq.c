@@ -8,16 +8,24 @@
  *
  *   w = (float)(q - zero) * scale    exact in F32 for half scales
  *
+ * Both streams may be cut in planes (planar.h): always for 5, 6 and 7 bits.
+ *
  * No slot can be cut by rows.  The row quantum keeps zeros of a word, and the words of a
  * cache line, in one tile. */
 #include "gptq.h"
 #include "base/error.h"
 #include "base/safe.h"
 #include "ints.h"
+#include "planar.h"
 #include <stdio.h>
 #include <string.h>
 
 enum { WIDTHS = 1 << 2 | 1 << 3 | 1 << 4 | 1 << 8, CACHE_LINE_ROWS = 16 };
+
+static int is_planar(const glmq_encoding *e)
+{
+    return e->variant == GPTQ_PLANAR;
+}
 
 static glmq_status gptq_layout(const glmq_encoding *e, uint64_t rows, uint64_t cols,
                                glmq_layout *out, glmq_error *err)
@@ -27,11 +35,11 @@ static glmq_status gptq_layout(const glmq_encoding *e, uint64_t rows, uint64_t c
     uint32_t groups;
 
     *out = (glmq_layout){ .row_quantum = quantum < CACHE_LINE_ROWS ? CACHE_LINE_ROWS : quantum };
-    GLMQ_TRY(ints_check_params(e, "gptq", WIDTHS, rows, cols, err));
-    if (e->bits == 3 && (rows % 32 || cols % 32))
+    GLMQ_TRY(ints_check_params(e, "gptq", is_planar(e) ? PLANAR_WIDTHS : WIDTHS, rows, cols, err));
+    if (32 % e->bits && (rows % 32 || cols % 32))
         return glmq_fail(err, GLMQ_E_FORMAT,
-                         "gptq: 3-bit matrix of %" PRIu64 " x %" PRIu64 ", not multiples of 32",
-                         rows, cols);
+                         "gptq: %d-bit matrix of %" PRIu64 " x %" PRIu64 ", not multiples of 32",
+                         e->bits, rows, cols);
     words = ceil_div_u64(cols * e->bits, 32);
     zero_words = ceil_div_u64(rows * e->bits, 32);
     groups = glmq_encoding_groups(e, cols);
@@ -63,6 +71,7 @@ static ints_map gptq_map(const glmq_encoding *e, const glmq_bufs *b, glmq_tile t
         .bits = e->bits,
         .frame = e->bits,
         .rule = RULE_GPTQ,
+        .planar = is_planar(e),
         .codes = b->buf[GLMQ_SLOT_CODES] + 4 * t.row,
         .code_row = 1,
         .code_word = t.of_rows,
@@ -81,10 +90,16 @@ static ints_map gptq_map(const glmq_encoding *e, const glmq_bufs *b, glmq_tile t
 }
 
 /* The word of zeros that all are 2^(bits-1), as v2 stores it, or v1. */
-static uint32_t middle_word(unsigned bits, int minus_one, uint64_t word)
+static uint32_t middle_word(unsigned bits, int planar, int minus_one, uint64_t word)
 {
     const uint32_t field = (1u << (bits - 1)) - (uint32_t)minus_one;
     uint64_t stream = 0;
+    if (planar) {
+        uint8_t run[PLANAR_RUN], packed[4 * BITS_MAX];
+        memset(run, (int)field, sizeof run);
+        planar_pack(run, PLANAR_RUN, bits, packed);
+        return load_le32(packed + 4 * (word % bits));
+    }
     if (32 % bits == 0) {
         for (unsigned i = 0; i < 32; i += bits) stream |= (uint64_t)field << i;
         return (uint32_t)stream;
@@ -104,7 +119,7 @@ static int is_middle(const glmq_encoding *e, const uint8_t *zeros, uint64_t rows
     const uint64_t words = ceil_div_u64(rows * e->bits, 32), tail = rows * e->bits % 32;
 
     for (uint64_t i = 0; i < words; i++) {
-        const uint32_t want = middle_word(e->bits, minus_one, i);
+        const uint32_t want = middle_word(e->bits, is_planar(e), minus_one, i);
         const uint32_t used = i + 1 == words && tail ? (1u << tail) - 1 : UINT32_MAX;
         for (uint64_t g = 0; g < groups; g++)
             if ((load_le32(zeros + 4 * (g * words + i)) ^ want) & used) return 0;
@@ -186,13 +201,15 @@ static size_t gptq_print(const glmq_encoding *e, char *text, size_t cap)
 {
     const size_t n = ints_print(e, text, cap);
     const int more = snprintf(n < cap ? text + n : NULL, n < cap ? cap - n : 0, ",%s",
-                              e->variant == GPTQ_V1 ? "v1" : "v2");
+                              e->variant == GPTQ_V1 ? "v1"
+                              : is_planar(e)        ? "planar"
+                                                    : "v2");
     return n + (size_t)more;
 }
 
 const glmq_codec glmq_codec_gptq = {
     .name = "gptq",
-    .about = "2, 3, 4 or 8-bit integers in groups, input dimension first (GPTQ, AutoRound)",
+    .about = "2 to 8-bit integers in groups, input dimension first (GPTQ, AutoRound)",
     .layout = gptq_layout,
     .check = gptq_check,
     .decode = gptq_decode,

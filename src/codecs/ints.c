@@ -7,6 +7,8 @@
 #include "base/error.h"
 #include "base/num.h"
 #include "base/safe.h"
+#include "ints_rule.h"
+#include "planar.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -62,6 +64,11 @@ uint64_t ints_zero_words(unsigned bits)
     return fills_words(bits) ? 1 : bits;
 }
 
+static uint64_t zero_rows(const ints_map *m)
+{
+    return m->loose ? m->loose : ints_zero_rows(m->bits);
+}
+
 /* AWQ's order of the 8 rows of a word: where the nibble of row 8k + i begins. */
 static const uint8_t nibble_at[8] = { 0, 16, 4, 20, 8, 24, 12, 28 };
 
@@ -71,8 +78,19 @@ static int packed_zero(const ints_map *m, uint64_t r, uint64_t g)
     const unsigned at = m->interleaved ? nibble_at[bit % 32 / 4] : (unsigned)(bit % 32);
     const unsigned mask = (1u << m->bits) - 1;
     const uint8_t *p = m->zeros + 4 * (bit / 32 * m->zero_word + g * m->zero_group);
-    uint32_t v = load_le32(p);
+    uint32_t v;
 
+    if (m->loose) {
+        const uint64_t row = m->zero_first + r, word = row / m->loose;
+        v = load_le32(m->zeros + 4 * (word * m->zero_word + g * m->zero_group));
+        return (int)(v >> row % m->loose * m->bits & mask);
+    }
+    if (m->planar) {
+        const uint64_t row = m->zero_first + r, word = row / PLANAR_RUN * m->bits;
+        return (int)planar_code(m->zeros + 4 * (word * m->zero_word + g * m->zero_group),
+                                m->zero_word, m->bits, (unsigned)(row % PLANAR_RUN));
+    }
+    v = load_le32(p);
     if (fills_words(m->bits)) {
         if (m->minus_one) v += ones_of(m->bits);
         return (int)(v >> at & mask);
@@ -92,12 +110,13 @@ static int zero_at(const ints_map *m, uint64_t r, uint64_t g)
     return half;
 }
 
-/* Zeros of rows [r, r + n) of group g, n at most ints_zero_rows: whole words, fields of no
+/* Zeros of rows [r, r + n) of group g, n at most zero_rows: whole words, fields of no
  * row 0.  In the frame of `bits`. */
 static void set_zeros(const ints_map *m, uint64_t r, uint64_t g, const int *zero, uint64_t n)
 {
-    const uint64_t words = ints_zero_words(m->bits);
+    const uint64_t words = m->loose ? 1 : ints_zero_words(m->bits);
     uint32_t word[BITS_MAX + 1] = { 0 };
+    uint8_t run[PLANAR_RUN] = { 0 };
     uint8_t *p;
 
     if (m->zero_kind == INTS_MID && !m->zeros) return;
@@ -114,12 +133,15 @@ static void set_zeros(const ints_map *m, uint64_t r, uint64_t g, const int *zero
         const uint64_t v = (uint64_t)((unsigned)(zero[i] - less) & mask) << bit % 32;
         word[bit / 32] |= (uint32_t)v;
         word[bit / 32 + 1] |= (uint32_t)(v >> 32);
+        run[i] = (uint8_t)zero[i];
     }
+    if (m->planar) planar_pack(run, PLANAR_RUN, m->bits, (uint8_t *)word);
     if (m->minus_one && words == 1) {
         const uint32_t used = n * m->bits == 32 ? UINT32_MAX : (1u << n * m->bits) - 1;
         word[0] = (word[0] - (ones_of(m->bits) & used)) & used;
     }
-    p = m->zeros + 4 * ((m->zero_first + r) * m->bits / 32 * m->zero_word + g * m->zero_group);
+    p = m->zeros +
+        4 * ((m->zero_first + r) / zero_rows(m) * words * m->zero_word + g * m->zero_group);
     for (uint64_t i = 0; i < words && (uint64_t)i * 32 < n * m->bits; i++)
         store_le32(p + 4 * i * m->zero_word, word[i]);
 }
@@ -177,6 +199,30 @@ static void store_interleaved(const ints_map *m, uint64_t r, uint64_t rows, uint
     }
 }
 
+/* So many codes to a word, the rest of it empty. */
+static void load_loose(const ints_map *m, uint64_t r, uint64_t c, size_t n, uint8_t *q)
+{
+    const uint8_t *p = m->codes + 4 * r * m->code_row;
+    const uint32_t mask = (1u << m->bits) - 1;
+
+    for (size_t i = 0; i < n; i++) {
+        const uint64_t at = c + i;
+        q[i] = (uint8_t)(load_le32(p + 4 * (at / m->loose)) >> at % m->loose * m->bits & mask);
+    }
+}
+
+static void store_loose(const ints_map *m, uint64_t r, uint64_t c, size_t n, const uint8_t *q)
+{
+    uint8_t *p = m->codes + 4 * r * m->code_row;
+
+    for (size_t i = 0; i < n; i++) {
+        const uint64_t at = c + i;
+        const uint32_t code = (uint32_t)q[i] << at % m->loose * m->bits;
+        const uint32_t word = at % m->loose ? load_le32(p + 4 * (at / m->loose)) : 0;
+        store_le32(p + 4 * (at / m->loose), word | code);
+    }
+}
+
 /* Codes of rows [r, r + rows) and columns [c, c + n), in the frame of the codes view. */
 static void load_codes(const ints_map *m, uint64_t r, uint64_t rows, uint64_t c, size_t n,
                        uint8_t *q, uint64_t stride)
@@ -194,20 +240,32 @@ static void load_codes(const ints_map *m, uint64_t r, uint64_t rows, uint64_t c,
         for (size_t i = 0; i < n; i++) q[i] = p[i] ^ 0x80;
         return;
     }
+    if (m->loose) {
+        load_loose(m, r, c, n, q);
+        return;
+    }
     p = m->codes + 4 * (r * m->code_row + c * m->bits / 32 * m->code_word);
     if (m->code_word == 1) {
         k->unpack[m->bits](p, n, q);
         return;
     }
     k->transpose(p, m->code_word, words_of(m, n), rows, turned, WORDS);
-    for (uint64_t i = 0; i < rows; i++)
-        k->unpack[m->bits](turned + i * WORDS * 4, n, q + i * stride);
+    for (uint64_t i = 0; i < rows; i++) {
+        if (m->planar)
+            planar_unpack(turned + i * WORDS * 4, n, m->bits, q + i * stride);
+        else
+            k->unpack[m->bits](turned + i * WORDS * 4, n, q + i * stride);
+    }
 }
 
 /* A row's codes as whole words. */
 static void pack_words(const ints_map *m, const uint8_t *q, size_t n, uint8_t *dst)
 {
     const size_t words = words_of(m, n);
+    if (m->planar) {
+        planar_pack(q, n, m->bits, dst);
+        return;
+    }
     store_le32(dst + 4 * (words - 1), 0); /* bits of no code */
     glmq_kernels_now()->pack[m->bits](q, n, dst);
 }
@@ -227,6 +285,10 @@ static void store_codes(const ints_map *m, uint64_t r, uint64_t rows, uint64_t c
         const uint8_t half = (uint8_t)(1u << (m->bits - 1));
         p = m->codes + r * m->code_row + c;
         for (size_t i = 0; i < n; i++) p[i] = (uint8_t)(q[0][i] - half);
+        return;
+    }
+    if (m->loose) {
+        store_loose(m, r, c, n, q[0]);
         return;
     }
     p = m->codes + 4 * (r * m->code_row + c * m->bits / 32 * m->code_word);
@@ -387,102 +449,15 @@ void ints_decode(const ints_map *m, float *w)
     }
 }
 
-/* ---- encode: the formats' own plain rules ----
- *
- * A scale that overflows its type is stored as infinity: the group's weights then decode to no
- * finite numbers, and whoever encoded can see it. */
-
-/* compressed-tensors' stand-in for a scale of 0: the type's epsilon */
-static const float float_epsilon[FLOAT_KINDS] = { 0x1p-10f, 0x1p-7f, 0x1p-23f };
-
-static float round_to(float_kind kind, float v)
-{
-    if (kind == FLOAT_F16) return f32_from_f16(f16_from_f32(v));
-    return kind == FLOAT_BF16 ? f32_from_bf16(bf16_from_f32(v)) : v;
-}
-
-/* GPTQ tools floor scales at 1e-5. */
-static float gptq_scale(float_kind kind, float s)
-{
-    if (s >= 0 && s < 1e-5f) s = 1e-5f;
-    if (s < 0 && s > -1e-5f) s = -1e-5f;
-    return round_to(kind, s);
-}
-
-/* AutoRound's rule: the weight of largest magnitude, `peak`, becomes -2^(bits-1). */
-static float rule_gptq_sym(const ints_map *m, float peak)
-{
-    return peak == 0 ? 1.0f : gptq_scale(m->scale_kind, peak / -(float)(1 << (m->bits - 1)));
-}
-
-/* A zero of 0 would borrow in v1's packed words, and loaders that add field by field would
- * misread it: there the codes start at 1. */
-static float rule_gptq_asym(const ints_map *m, float lo, float hi, int *zero)
-{
-    const int most = (1 << m->bits) - 1;
-    float s;
-
-    *zero = 1 << (m->bits - 1);
-    if (lo == 0 && hi == 0) return 1.0f;
-    s = gptq_scale(m->scale_kind, (hi - lo) / (float)most);
-    if (!is_finite_f32(s)) return s;
-    const float z = -lo / s;
-    *zero = z < (float)most ? (int)round_even(z) : most;
-    if (!m->minus_one || *zero) return s;
-    *zero = 1;
-    return gptq_scale(m->scale_kind, hi / (float)(most - 1));
-}
-
-/* compressed-tensors' min-max observer; every operation rounds to the scale's type. */
-static float rule_ct(const ints_map *m, float lo, float hi, int *zero)
-{
-    const float_kind t = m->scale_kind;
-    const int half = 1 << (m->bits - 1), steps = 2 * half - 1;
-    float s, z;
-
-    *zero = half;
-    if (m->zero_kind == INTS_MID) {
-        s = round_to(t, (hi > -lo ? hi : -lo) / ((float)steps / 2));
-        return s == 0 ? float_epsilon[t] : s;
-    }
-    s = round_to(t, round_to(t, hi - lo) / (float)steps);
-    if (s == 0) s = float_epsilon[t];
-    z = round_to(t, (float)-half - round_to(t, lo / s));
-    if (z > (float)(half - 1)) z = (float)(half - 1);
-    *zero = half + (z > (float)-half ? (int)round_even(z) : -half);
-    return s;
-}
-
-/* The first weight of largest magnitude. */
-static float peak_of(const float *w, size_t n, float lo, float hi)
-{
-    if (hi != -lo) return hi > -lo ? hi : lo;
-    for (size_t i = 0; i < n; i++)
-        if (w[i] == hi || w[i] == lo) return w[i];
-    return hi;
-}
-
-/* Scale and zero of the n weights of a group; the zero in the frame of `bits`. */
-static float rule_of(const ints_map *m, const float *w, size_t n, int *zero)
-{
-    float lo, hi;
-
-    glmq_kernels_now()->extremes(w, n, &lo, &hi);
-    *zero = 1 << (m->bits - 1);
-    if (m->rule == RULE_GPTQ && m->zero_kind == INTS_MID)
-        return rule_gptq_sym(m, peak_of(w, n, lo, hi));
-    if (lo > 0) lo = 0;
-    if (hi < 0) hi = 0;
-    return m->rule == RULE_GPTQ ? rule_gptq_asym(m, lo, hi, zero) : rule_ct(m, lo, hi, zero);
-}
+/* ---- encode ---- */
 
 static void encode_scales(const ints_map *m, const float *w)
 {
-    const uint64_t step = ints_zero_rows(m->bits);
+    const uint64_t step = zero_rows(m);
     int zero[32];
 
     if (m->scale_row == 0) { /* one for the tensor, which is the tile */
-        const float s = rule_of(m, w, (size_t)(m->rows * m->cols), zero);
+        const float s = ints_choose_scale(m, w, (size_t)(m->rows * m->cols), zero);
         set_scale(m, 0, 0, s);
         set_zeros(m, 0, 0, zero, 1);
         return;
@@ -493,7 +468,8 @@ static void encode_scales(const ints_map *m, const float *w)
             const uint64_t c = g * m->group;
             const size_t n = (size_t)least(m->group, m->cols - c);
             for (uint64_t i = 0; i < rows; i++)
-                set_scale(m, r + i, g, rule_of(m, w + (r + i) * m->cols + c, n, &zero[i]));
+                set_scale(m, r + i, g,
+                          ints_choose_scale(m, w + (r + i) * m->cols + c, n, &zero[i]));
             set_zeros(m, r, g, zero, rows);
         }
     }
@@ -669,7 +645,7 @@ static glmq_status put_small(const ints_map *m, const codes_target *to, const gl
 glmq_status ints_put(const ints_map *m, const codes_target *to, const glmq_codes *codes,
                      glmq_tile t, glmq_error *err)
 {
-    const uint64_t step = block_rows(m), zero_step = ints_zero_rows(m->bits);
+    const uint64_t step = block_rows(m), zero_step = zero_rows(m);
     uint8_t room[ROWS][CODES_CHUNK];
     const uint8_t *row[ROWS];
 

@@ -22,6 +22,8 @@ typedef struct ints_map {
 
     uint8_t *codes;
     int code_bytes;               /* a signed byte each, rows adjacent                   */
+    unsigned loose;               /* codes and zeros per word, where none straddles words  */
+    int planar;                   /* codes and zeros in planes: see planar.h              */
     int interleaved;              /* AWQ: 8 rows to a word, of codes and of zeros; codes
                                    * points to the buffer's own first row                */
     uint64_t code_row, code_word; /* from row to row, from word to word                  */

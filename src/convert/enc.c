@@ -13,17 +13,18 @@
 #include <string.h>
 #include <strings.h>
 
-enum { GPTQ = 1, CT = 2, BOTH = 3 };
+enum { GPTQ = 1, CT = 2, AWQ = 4, ALL = 7 };
 
 typedef struct int_format {
     const char *word, *codec;
     unsigned mask;
-    uint8_t variant;
+    uint8_t variant, zero_kind;
 } int_format;
 
 static const int_format formats[] = {
-    { "gptq", "gptq", GPTQ, GPTQ_V1 },
-    { "compressed-tensors", "ctpack", CT, CT_ZERO_PACKED },
+    { "gptq", "gptq", GPTQ, GPTQ_V1, GLMQ_ZERO_MID },
+    { "compressed-tensors", "ctpack", CT, CT_ZERO_PACKED, GLMQ_ZERO_MID },
+    { "awq", "awq", AWQ, 0, GLMQ_ZERO_STORED },
 };
 
 /* An option's word ends in '=' where a value follows.  set() returns 0, or -1 when the value
@@ -112,15 +113,15 @@ static const int_option options[] = {
     { "int3", CT, set_bits, 3 },
     { "int4", CT, set_bits, 4 },
     { "int8", CT, set_bits, 8 },
-    { "group=", BOTH, set_group, 0 },
+    { "group=", ALL, set_group, 0 },
     { "channel", CT, set_channel, 1 },
     { "tensor", CT, set_channel, 0 },
-    { "sym", BOTH, set_zero, GLMQ_ZERO_MID },
-    { "asym", BOTH, set_zero, GLMQ_ZERO_STORED },
+    { "sym", ALL, set_zero, GLMQ_ZERO_MID },
+    { "asym", ALL, set_zero, GLMQ_ZERO_STORED },
     { "v1", GPTQ, set_variant, GPTQ_V1 },
     { "v2", GPTQ, set_variant, GPTQ_V2 },
-    { "scale=", BOTH, set_scale, 0 },
-    { "rule=", BOTH, set_rule, 0 },
+    { "scale=", GPTQ | CT, set_scale, 0 },
+    { "rule=", ALL, set_rule, 0 },
 };
 
 static const char *option_word(size_t i)
@@ -144,6 +145,17 @@ static glmq_status unknown(glmq_error *err, const char *what, const char *word,
     return glmq_fail(err, GLMQ_E_ARG, "unknown %s '%s'", what, word);
 }
 
+/* Is it an option, of whatever format? */
+static int is_option(const char *word)
+{
+    for (size_t i = 0; i < GLMQ_COUNT(options); i++) {
+        const size_t n = strlen(options[i].word);
+        if (strncmp(word, options[i].word, n) == 0 && (options[i].word[n - 1] == '=' || !word[n]))
+            return 1;
+    }
+    return 0;
+}
+
 static glmq_status parse_option(const int_format *f, const char *word, glmq_encoding *enc,
                                 glmq_error *err)
 {
@@ -158,6 +170,8 @@ static glmq_status parse_option(const int_format *f, const char *word, glmq_enco
                              (int)n - 1, o->word);
         return GLMQ_OK;
     }
+    if (is_option(word))
+        return glmq_fail(err, GLMQ_E_ARG, "%s: '%s' is another format's option", f->word, word);
     return glmq_within(err, unknown(err, "option", word, option_word), "%s", f->word);
 }
 
@@ -169,7 +183,7 @@ static glmq_status parse_int_format(const int_format *f, const char *text, glmq_
         .bits = 4,
         .group = 128,
         .group_rows = 1,
-        .zero_kind = GLMQ_ZERO_MID,
+        .zero_kind = f->zero_kind,
         .variant = f->variant,
     };
     if (!enc->codec)

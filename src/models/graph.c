@@ -158,7 +158,9 @@ static glmq_status build(glmq_graph *g, const glmq_graph_options *opt, glmq_erro
     g->fate_reason = glmq_alloc_zero(count + 1, sizeof *g->fate_reason);
     if (!g->fate || !g->fate_reason) return glmq_fail(err, GLMQ_E_NOMEM, "%zu arrays", count);
     GLMQ_TRY(pick_reader(g, opt ? opt->from : NULL, err));
+    if (g->tolerate) g->catalog->tolerant = g;
     GLMQ_TRY(g->reader->open(g, g->catalog, err));
+    g->catalog->tolerant = NULL;
     return glmq_graph_finish(g, err);
 }
 
@@ -173,6 +175,7 @@ glmq_status glmq_graph_open(glmq_graph **out, const glmq_source *src, const glmq
     g->source = src;
     g->arena.block_bytes = 1 << 20;
     g->allow_incomplete = opt && opt->allow_incomplete;
+    g->tolerate = g->allow_incomplete && opt->tolerate;
     st = build(g, opt, err);
     if (st) {
         glmq_graph_close(g);
@@ -186,6 +189,7 @@ void glmq_graph_close(glmq_graph *g)
 {
     if (!g) return;
     glmq_strmap_free(&g->by_name);
+    glmq_strmap_free(&g->unreadable);
     glmq_names_close(g->names);
     glmq_catalog_close(g->catalog);
     glmq_free(g->tensors);
@@ -195,6 +199,31 @@ void glmq_graph_close(glmq_graph *g)
     glmq_free(g->fate_reason);
     glmq_arena_free(&g->arena);
     glmq_free(g);
+}
+
+/* ---- what cannot be read ---- */
+
+/* How readers say that a companion is not there; whatever else is wrong, it is bad. */
+static const char *code_of(const glmq_error *err)
+{
+    static const char *const words[] = { " missing", " without ", " lacks " };
+
+    for (size_t i = 0; i < GLMQ_COUNT(words); i++)
+        if (strstr(err->msg, words[i])) return "missing-companion";
+    return "bad-tensor";
+}
+
+glmq_status glmq_graph_leave_out(glmq_graph *g, const char *name, const char *file, glmq_status st,
+                                 glmq_error *err)
+{
+    const char *kept;
+
+    if (st != GLMQ_E_FORMAT && st != GLMQ_E_LIMIT) return st;
+    kept = glmq_arena_strdup(&g->arena, name);
+    if (!kept || glmq_strmap_add(&g->unreadable, kept, strlen(kept), 0, NULL) < 0 ||
+        glmq_graph_note(g, GLMQ_ERROR, code_of(err), name, file, "%s", err->msg))
+        return glmq_fail(err, GLMQ_E_NOMEM, "problems");
+    return GLMQ_OK;
 }
 
 /* ---- adding: for readers ---- */

@@ -34,7 +34,8 @@ struct glmq_graph {
     glmq_dropped *dropped;
     size_t dropped_count;
     size_t used_count; /* arrays that are slots; with dropped_count: all     */
-    int allow_incomplete;
+    int allow_incomplete, tolerate;
+    glmq_strmap unreadable; /* names of tensors that were left out                 */
 };
 
 /* For readers.  Adds one stored matrix of a tensor.  `name_row`/`layer`/`expert` say which
@@ -52,6 +53,10 @@ glmq_status glmq_part_slice(glmq_part *part, uint64_t row, uint64_t rows, glmq_e
 
 /* An array that is no tensor's slot: `reason` is kept, not copied. */
 void glmq_graph_drop(glmq_graph *g, size_t array, const char *reason);
+/* A stored tensor that cannot be read, `st` and *err say why: becomes an error "bad-tensor" or
+ * "missing-companion" among the problems.  Returns what is no fault of the file. */
+glmq_status glmq_graph_leave_out(glmq_graph *g, const char *name, const char *file, glmq_status st,
+                                 glmq_error *err);
 /* Notes a problem; tensor, file and the message are copied. */
 glmq_status glmq_graph_note(glmq_graph *g, glmq_severity severity, const char *code,
                             const char *tensor, const char *file, const char *format, ...)

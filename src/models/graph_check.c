@@ -293,7 +293,7 @@ static glmq_status index_names(glmq_graph *g, glmq_error *err)
 
 /* ---- shapes ---- */
 
-static glmq_status check_shape(const glmq_graph *g, const glmq_tensor *t, glmq_error *err)
+static glmq_status compare_shape(const glmq_graph *g, const glmq_tensor *t, glmq_error *err)
 {
     const uint64_t experts = glmq_hparams_experts(g->hp, t->layer);
     uint64_t rows, cols;
@@ -314,6 +314,20 @@ static glmq_status check_shape(const glmq_graph *g, const glmq_tensor *t, glmq_e
     return glmq_fail(err, GLMQ_E_FORMAT,
                      "%s: shape %" PRIu64 " x %" PRIu64 ", expected %" PRIu64 " x %" PRIu64,
                      t->name, t->rows, t->cols, rows, cols);
+}
+
+/* A tensor that contradicts the config ends it all, or is a problem and stays as it is. */
+static glmq_status refuse(glmq_graph *g, const glmq_tensor *t, glmq_status st, glmq_error *err)
+{
+    if (st != GLMQ_E_FORMAT || !g->tolerate) return st;
+    if (glmq_graph_note(g, GLMQ_ERROR, "bad-tensor", t->name, NULL, "%s", err->msg))
+        return glmq_fail(err, GLMQ_E_NOMEM, "problems");
+    return GLMQ_OK;
+}
+
+static glmq_status check_shape(glmq_graph *g, const glmq_tensor *t, glmq_error *err)
+{
+    return refuse(g, t, compare_shape(g, t, err), err);
 }
 
 /* ---- completeness ---- */
@@ -345,8 +359,10 @@ static glmq_status miss(walk *w, glmq_role role, int64_t layer, int64_t from, in
     w->missing += (uint64_t)(to - from);
     for (int64_t e = from; e < to && w->listed < LISTED_MAX; e++, w->listed++) {
         const char *name = name_at(w->g, role, layer, e);
+        uint64_t told;
 
         if (!name) return glmq_fail(err, GLMQ_E_NOMEM, "missing tensors");
+        if (glmq_strmap_get(&w->g->unreadable, name, strlen(name), &told)) continue;
         if (!w->first) w->first = name;
         if (!w->g->allow_incomplete) break;
         if (glmq_graph_note(w->g, GLMQ_ERROR, "missing-tensor", name, NULL, "tensor is missing"))
@@ -426,7 +442,7 @@ static glmq_status walk_role(walk *w, glmq_role role, int64_t layer, unsigned ha
         w->at++;
     }
     while ((t = next_below(w, end)) != NULL) {
-        if (t->role != GLMQ_ROLE_OTHER) GLMQ_TRY(unexpected(w->g, t, err));
+        if (t->role != GLMQ_ROLE_OTHER) GLMQ_TRY(refuse(w->g, t, unexpected(w->g, t, err), err));
         GLMQ_TRY(check_shape(w->g, t, err));
         w->at++;
     }
@@ -486,7 +502,7 @@ static glmq_status check_complete(glmq_graph *g, glmq_error *err)
     for (int64_t l = -1; l < (int64_t)g->hp->layers; l++) GLMQ_TRY(walk_layer(&w, l, err));
     GLMQ_TRY(check_mtp(&w, err));
     rest = next_below(&w, UINT64_MAX);
-    if (rest) return unexpected(g, rest, err);
+    if (rest) return refuse(g, rest, unexpected(g, rest, err), err);
     if (w.missing == 0) return GLMQ_OK;
     if (!g->allow_incomplete)
         return glmq_fail(err, GLMQ_E_FORMAT, "%s is missing (%" PRIu64 " tensors in all)", w.first,

@@ -46,6 +46,8 @@ typedef struct glmq_catalog {
     glmq_problem *problems; /* found while opening; taken over by the graph            */
     size_t problem_count, problem_capacity;
     const struct glmq_catalog_options *options; /* while opening; then NULL              */
+    struct glmq_graph *tolerant; /* while a reader works: takes note of modules that it  */
+                                 /* cannot read; NULL: they are errors                   */
 } glmq_catalog;
 
 /* What the caller knows and the containers do not.  `known` says whether an array name

@@ -5,14 +5,15 @@
  *   float-quantized   <module>.weight (E4M3) .weight_scale
  *
  * A module is quantized if and only if these arrays exist.  Bits, groups and zero points
- * follow from their shapes; the configuration settles what shapes leave open, and is
- * compared with them. */
+ * follow from their shapes; the configuration (ct_config.h) settles what shapes leave open,
+ * and is compared with them.  One checkpoint may hold all of these. */
 #include "base/error.h"
 #include "base/mem.h"
 #include "base/safe.h"
 #include "codecs/ctpack.h"
-#include "perm.h"
+#include "ct_config.h"
 #include "fp8_module.h"
+#include "perm.h"
 #include "reader.h"
 #include <stdio.h>
 #include <string.h>
@@ -24,208 +25,25 @@ static const glmq_slot_name slots[] = {
     { "input_scale", GLMQ_SLOT_INPUT_SCALE, 0 },
 };
 
-enum { GROUPS_MAX = 64 };
-
-typedef enum { STRATEGY_GROUP, STRATEGY_CHANNEL, STRATEGY_TENSOR, STRATEGY_OTHER } strategy;
-
-/* The weights' ARGS of one config group. */
-typedef struct {
-    const char *name;
-    uint64_t bits, group;
-    strategy strategy;
-    int symmetric;
-} scheme;
-
 typedef struct {
     glmq_graph *g;
     const glmq_catalog *cat;
-    scheme schemes[GROUPS_MAX];
-    size_t count;
-    int has_blocks; /* of FP8 weights                                 */
-    uint64_t block[2];
-    int fake;        /* quantization_status: not compressed yet        */
-    uint64_t others; /* modules that differ from the one scheme        */
-    char first[160], why[160];
+    ct_config config;
+    uint64_t others; /* modules that differ from their scheme         */
+    uint64_t denied; /* quantized, though the config says they are not */
+    const ct_scheme *unlike;
+    char first[160], first_denied[160];
+    const char *why;
 } job;
-
-/* ---- the configuration ---- */
-
-static glmq_status read_strategy(const cJSON *args, scheme *s, glmq_error *err)
-{
-    static const struct {
-        const char *word;
-        strategy strategy;
-    } words[] = {
-        { "group", STRATEGY_GROUP },
-        { "channel", STRATEGY_CHANNEL },
-        { "tensor", STRATEGY_TENSOR },
-    };
-    const cJSON *size = cJSON_GetObjectItemCaseSensitive(args, "group_size");
-    const char *word = glmq_json_string(args, "strategy");
-
-    s->group = 0;
-    if (glmq_json_u64(size, &s->group)) {
-        s->strategy = STRATEGY_GROUP;
-        if (s->group == 0 || s->group > UINT32_MAX)
-            return glmq_fail(err, GLMQ_E_FORMAT, "%s: group_size %" PRIu64, s->name, s->group);
-    } else {
-        s->strategy = cJSON_IsNumber(size) ? STRATEGY_CHANNEL : STRATEGY_TENSOR;
-    }
-    if (!word) return GLMQ_OK;
-    s->strategy = STRATEGY_OTHER;
-    for (size_t i = 0; i < GLMQ_COUNT(words); i++)
-        if (strcmp(word, words[i].word) == 0) s->strategy = words[i].strategy;
-    return GLMQ_OK;
-}
-
-static int is_fp8(const cJSON *args)
-{
-    uint64_t bits = 8;
-    const cJSON *node = cJSON_GetObjectItemCaseSensitive(args, "num_bits");
-
-    return !node || (glmq_json_u64(node, &bits) && bits == 8);
-}
-
-/* Floats: only a block's size cannot be told from the arrays. */
-static glmq_status read_fp8(job *j, const cJSON *group, const cJSON *args, glmq_error *err)
-{
-    const cJSON *size = cJSON_GetObjectItemCaseSensitive(args, "block_structure");
-    const char *word = glmq_json_string(args, "strategy");
-    uint64_t block[2] = { 128, 128 };
-
-    if (word && strcmp(word, "group") == 0) {
-        block[0] = 1;
-        size = cJSON_GetObjectItemCaseSensitive(args, "group_size");
-        if (!glmq_json_u64(size, &block[1])) block[1] = 0;
-    } else if (cJSON_IsArray(size)) {
-        if (cJSON_GetArraySize(size) != 2 ||
-            !glmq_json_u64(cJSON_GetArrayItem(size, 0), &block[0]) ||
-            !glmq_json_u64(cJSON_GetArrayItem(size, 1), &block[1]))
-            block[0] = 0;
-    } else if (!word || strcmp(word, "block") != 0) {
-        return GLMQ_OK;
-    }
-    if (block[0] == 0 || block[0] > UINT16_MAX || block[1] == 0 || block[1] > UINT32_MAX)
-        return glmq_fail(err, GLMQ_E_FORMAT, "%s: the blocks are not two sizes", group->string);
-    if (j->has_blocks && (j->block[0] != block[0] || j->block[1] != block[1]))
-        return glmq_fail(err, GLMQ_E_UNSUPPORTED, "%s: FP8 in blocks of two sizes", group->string);
-    j->has_blocks = 1;
-    memcpy(j->block, block, sizeof block);
-    return GLMQ_OK;
-}
-
-static glmq_status read_scheme(job *j, const cJSON *group, glmq_error *err)
-{
-    static const char *const formats[] = { "pack-quantized",  "int-quantized", "naive-quantized",
-                                           "float-quantized", "dense",         "mixed-precision" };
-    const cJSON *args = cJSON_GetObjectItemCaseSensitive(group, "weights");
-    const cJSON *sym = cJSON_GetObjectItemCaseSensitive(args, "symmetric");
-    const char *type = glmq_json_string(args, "type");
-    const char *format = glmq_json_string(group, "format");
-    int known = format == NULL;
-    scheme *s;
-
-    if (!cJSON_IsObject(args)) return GLMQ_OK;
-    if (j->count == GROUPS_MAX)
-        return glmq_fail(err, GLMQ_E_LIMIT, "more than %d config groups", GROUPS_MAX);
-    for (size_t i = 0; i < GLMQ_COUNT(formats) && !known; i++)
-        known = strcmp(format, formats[i]) == 0;
-    if (!known)
-        return glmq_fail(err, GLMQ_E_UNSUPPORTED,
-                         "%s: compressed-tensors format \"%s\" is not read by this version",
-                         group->string, format);
-    if (type && strcmp(type, "float") == 0 && is_fp8(args)) return read_fp8(j, group, args, err);
-    if (type && strcmp(type, "int") != 0)
-        return glmq_fail(
-            err, GLMQ_E_UNSUPPORTED,
-            "%s: compressed-tensors weights of type \"%s\" are not read by this version",
-            group->string, type);
-    s = &j->schemes[j->count];
-    *s = (scheme){ .name = group->string, .symmetric = !cJSON_IsFalse(sym) };
-    if (!glmq_json_u64(cJSON_GetObjectItemCaseSensitive(args, "num_bits"), &s->bits)) s->bits = 8;
-    GLMQ_TRY(read_strategy(args, s, err));
-    j->count++;
-    return GLMQ_OK;
-}
-
-/* A group may be a preset's name with a list of targets. */
-static glmq_status read_preset(job *j, const cJSON *group, glmq_error *err)
-{
-    static const scheme presets[] = {
-        { "W4A16", 4, 128, STRATEGY_GROUP, 1 }, { "W4A16_ASYM", 4, 128, STRATEGY_GROUP, 0 },
-        { "W8A16", 8, 128, STRATEGY_GROUP, 1 }, { "W8A8", 8, 0, STRATEGY_CHANNEL, 1 },
-        { "INT8", 8, 0, STRATEGY_CHANNEL, 1 },  { "W4AFP8", 4, 128, STRATEGY_GROUP, 1 },
-        { "W4A8", 4, 128, STRATEGY_GROUP, 1 },
-    };
-
-    if (strcmp(group->string, "FP8_BLOCK") == 0) {
-        j->has_blocks = 1;
-        j->block[0] = j->block[1] = 128;
-    }
-    if (strcmp(group->string, "FP8") == 0 || strncmp(group->string, "FP8_", 4) == 0) return GLMQ_OK;
-    for (size_t i = 0; i < GLMQ_COUNT(presets); i++) {
-        if (strcmp(group->string, presets[i].name) != 0) continue;
-        if (j->count == GROUPS_MAX)
-            return glmq_fail(err, GLMQ_E_LIMIT, "more than %d config groups", GROUPS_MAX);
-        j->schemes[j->count++] = presets[i];
-        return GLMQ_OK;
-    }
-    return glmq_fail(err, GLMQ_E_UNSUPPORTED,
-                     "compressed-tensors preset \"%s\" is not read by this version", group->string);
-}
-
-/* Things that change the stored weights or the forward pass beyond our codecs. */
-static glmq_status refuse_others(const cJSON *q, glmq_error *err)
-{
-    static const char *const refused[] = {
-        "marlin-24",
-        "sparse-bitmask",
-        "sparse-24-bitmask",
-        "nvfp4-pack-quantized",
-        "mxfp4-pack-quantized",
-        "mxfp8-quantized",
-        "mxfp6-pack-quantized",
-    };
-    const char *format = glmq_json_string(q, "format");
-    const char *sparse = glmq_json_string(q, "sparsity_config.format");
-    const cJSON *transforms = glmq_json_get(q, "transform_config.config_groups");
-
-    for (size_t i = 0; format && i < GLMQ_COUNT(refused); i++)
-        if (strcmp(format, refused[i]) == 0)
-            return glmq_fail(err, GLMQ_E_UNSUPPORTED,
-                             "compressed-tensors format \"%s\" is not read by this version",
-                             format);
-    if (sparse && strcmp(sparse, "dense") != 0)
-        return glmq_fail(err, GLMQ_E_UNSUPPORTED,
-                         "compressed-tensors sparsity \"%s\" is not read by this version", sparse);
-    if (transforms && transforms->child)
-        return glmq_fail(err, GLMQ_E_UNSUPPORTED,
-                         "compressed-tensors transform_config changes the forward pass, it is not "
-                         "read here");
-    return GLMQ_OK;
-}
 
 static glmq_status read_config(job *j, glmq_error *err)
 {
-    const cJSON *q = j->cat->quant, *group;
-    const char *status = glmq_json_string(q, "quantization_status");
-    const char *format = glmq_json_string(q, "format");
-
-    if (!q) {
-        if (glmq_graph_note(j->g, GLMQ_WARNING, "config-missing", NULL, NULL,
-                            "no quantization config: parameters follow from the arrays alone"))
-            return glmq_fail(err, GLMQ_E_NOMEM, "problems");
-        return GLMQ_OK;
-    }
-    GLMQ_TRY(refuse_others(q, err));
-    j->fake = (status && strcmp(status, "compressed") != 0) ||
-              (format && (strcmp(format, "fakequant") == 0 || strcmp(format, "dense") == 0));
-    cJSON_ArrayForEach(group, cJSON_GetObjectItemCaseSensitive(q, "config_groups"))
-    {
-        if (cJSON_IsObject(group)) GLMQ_TRY(read_scheme(j, group, err));
-        if (cJSON_IsArray(group)) GLMQ_TRY(read_preset(j, group, err));
-    }
-    return GLMQ_OK;
+    if (!j->cat->quant &&
+        glmq_graph_note(j->g, GLMQ_WARNING, "config-missing", NULL, NULL,
+                        "no quantization config: parameters follow from the arrays alone"))
+        return glmq_fail(err, GLMQ_E_NOMEM, "problems");
+    return glmq_within(err, ct_config_open(&j->config, j->cat->quant, err), "%s",
+                       j->cat->quant_file ? j->cat->quant_file : "config.json");
 }
 
 /* ---- shapes ---- */
@@ -279,28 +97,33 @@ static int fits(uint64_t words, uint64_t cols, uint64_t bits)
     return bits >= 1 && bits <= 8 && ceil_div_u64(cols * bits, 32) == words;
 }
 
-/* Bits of packed codes: a scheme's if the width agrees, else the one width that does. */
-static glmq_status measure_bits(const job *j, const glmq_array *codes, uint64_t cols, uint8_t *bits,
-                                glmq_error *err)
+/* … or with as many codes in each as it holds whole, where that is not the same? */
+static int fits_loosely(uint64_t words, uint64_t cols, uint64_t bits)
+{
+    return bits >= 3 && bits <= 7 && 32 % bits && ceil_div_u64(cols, 32 / bits) == words;
+}
+
+/* Bits of packed codes: the module's scheme's if the width agrees, or else any scheme's, or
+ * else the one width that does.  Both packings may have one width: then the release tells. */
+static glmq_status measure_bits(const job *j, const ct_scheme *scheme, const glmq_array *codes,
+                                uint64_t cols, glmq_encoding *e, glmq_error *err)
 {
     static const uint8_t usual[] = { 4, 8, 2, 3, 5, 6, 7, 1 };
+    const ct_config *c = &j->config;
     const uint64_t words = codes->dims[1];
 
-    for (size_t i = 0; i < j->count; i++) {
-        const uint64_t b = j->schemes[i].bits;
-
-        if (fits(words, cols, b)) {
-            *bits = (uint8_t)b;
-            return GLMQ_OK;
-        }
-        if (b >= 3 && b <= 7 && ceil_div_u64(cols, 32 / b) == words)
-            return glmq_fail(err, GLMQ_E_UNSUPPORTED,
-                             "%s: %" PRIu64 "-bit codes as packed before compressed-tensors 0.17",
-                             codes->name, b);
+    for (size_t i = 0; i <= c->count; i++) {
+        const ct_scheme *s = i ? &c->schemes[i - 1] : scheme;
+        if (!s || s->type != CT_INT) continue;
+        const int dense = fits(words, cols, s->bits), loose = fits_loosely(words, cols, s->bits);
+        if (!dense && !loose) continue;
+        e->bits = (uint8_t)s->bits;
+        if (loose && (!dense || c->loose)) e->variant |= CT_LOOSE;
+        return GLMQ_OK;
     }
     for (size_t i = 0; i < GLMQ_COUNT(usual); i++) {
         if (!fits(words, cols, usual[i])) continue;
-        *bits = usual[i];
+        e->bits = usual[i];
         return GLMQ_OK;
     }
     return glmq_fail(err, GLMQ_E_FORMAT,
@@ -342,12 +165,12 @@ static glmq_status measure_zeros(const glmq_module *m, glmq_encoding *e, glmq_er
     const uint8_t narrow = shape && shape->dtype == GLMQ_DT_I32 ? CT_SHAPE_I32 : 0;
 
     e->zero_kind = z ? GLMQ_ZERO_STORED : GLMQ_ZERO_MID;
-    e->variant = CT_ZERO_PACKED | narrow;
+    e->variant |= CT_ZERO_PACKED | narrow;
     if (!z) return GLMQ_OK;
     if (z->dtype != GLMQ_DT_I32 && z->dtype != GLMQ_DT_I8)
         return glmq_fail(err, GLMQ_E_FORMAT, "%s: dtype %s, expected I32 or I8", z->name,
                          glmq_dtype_name((glmq_dtype)z->dtype));
-    if (z->dtype == GLMQ_DT_I8) e->variant = CT_ZERO_I8 | narrow;
+    if (z->dtype == GLMQ_DT_I8) e->variant |= CT_ZERO_I8;
     return GLMQ_OK;
 }
 
@@ -355,11 +178,12 @@ static glmq_status measure_zeros(const glmq_module *m, glmq_encoding *e, glmq_er
 
 /* Why a scheme does not describe the arrays; NULL when it does.  One group that spans the
  * row is what a channel is. */
-static const char *disagrees(const scheme *s, const glmq_encoding *e, uint64_t cols)
+static const char *disagrees(const ct_scheme *s, const glmq_encoding *e, uint64_t cols)
 {
     const uint64_t group = e->group ? e->group : cols;
     const uint64_t want = s->group < cols ? s->group : cols; /* a short row is one group */
 
+    if (s->type != CT_INT) return "type";
     if (s->bits != e->bits) return "bits";
     if (s->strategy == STRATEGY_GROUP && want != group) return "group size";
     if (s->strategy == STRATEGY_CHANNEL && (e->group || !e->group_rows)) return "strategy";
@@ -369,31 +193,45 @@ static const char *disagrees(const scheme *s, const glmq_encoding *e, uint64_t c
     return NULL;
 }
 
-static glmq_status compare(job *j, const glmq_module *m, glmq_encoding *e, uint64_t cols,
-                           glmq_error *err)
+static void remember(job *j, const glmq_module *m, const ct_scheme *s, const char *why)
 {
-    const char *why = NULL;
+    if (j->others++) return;
+    glmq_module_text(m, j->first, sizeof j->first);
+    j->unlike = s;
+    j->why = why;
+}
 
-    for (size_t i = 0; i < j->count; i++) {
-        why = disagrees(&j->schemes[i], e, cols);
-        if (why) continue;
-        if (j->schemes[i].strategy == STRATEGY_GROUP) e->group = (uint32_t)j->schemes[i].group;
-        return GLMQ_OK;
+/* Any scheme but `not_this` that describes the arrays. */
+static const ct_scheme *other_scheme(const job *j, const ct_scheme *not_this,
+                                     const glmq_encoding *e, uint64_t cols)
+{
+    for (size_t i = 0; i < j->config.count; i++) {
+        const ct_scheme *s = &j->config.schemes[i];
+        if (s != not_this && !disagrees(s, e, cols)) return s;
     }
-    if (j->count == 0) return GLMQ_OK;
-    if (j->count > 1)
+    return NULL;
+}
+
+/* The module's scheme should describe its arrays; some other must, where there are several. */
+static glmq_status compare(job *j, const glmq_module *m, const ct_scheme *scheme, glmq_encoding *e,
+                           uint64_t cols, glmq_error *err)
+{
+    const ct_scheme *only = j->config.count == 1 ? &j->config.schemes[0] : NULL;
+    const char *why = scheme ? disagrees(scheme, e, cols) : NULL;
+    const ct_scheme *s = scheme && !why ? scheme : other_scheme(j, scheme, e, cols);
+
+    if (s && s->strategy == STRATEGY_GROUP) e->group = (uint32_t)s->group;
+    if (why && (s || only)) remember(j, m, scheme, why);
+    if (s || j->config.count == 0) return GLMQ_OK;
+    if (!only)
         return glmq_fail(err, GLMQ_E_FORMAT, "%.*s: no config group describes its arrays",
                          (int)m->name_len, m->name);
-    if (!j->schemes[0].symmetric && e->zero_kind == GLMQ_ZERO_MID)
+    if (only->type == CT_INT && !only->symmetric && e->zero_kind == GLMQ_ZERO_MID)
         return glmq_fail(err, GLMQ_E_FORMAT,
                          "%.*s.weight_zero_point is missing, the config says "
                          "asymmetric",
                          (int)m->name_len, m->name);
-    if (j->others++ == 0) {
-        snprintf(j->first, sizeof j->first, "%.*s", (int)(m->name_len < 150 ? m->name_len : 150),
-                 m->name);
-        snprintf(j->why, sizeof j->why, "%s", why);
-    }
+    if (!why) remember(j, m, only, disagrees(only, e, cols));
     return GLMQ_OK;
 }
 
@@ -434,8 +272,8 @@ static glmq_status add_fake(job *j, const glmq_module *m, glmq_error *err)
     return glmq_hf_add_plain(j->g, j->cat, m->plain, err);
 }
 
-static glmq_status add_integers(job *j, const glmq_module *m, const glmq_array *codes,
-                                glmq_error *err)
+static glmq_status add_integers(job *j, const glmq_module *m, const ct_scheme *scheme,
+                                const glmq_array *codes, glmq_error *err)
 {
     const int packed = codes != m->plain;
     glmq_encoding e = { .codec = packed ? &glmq_codec_ctpack : &glmq_codec_ctint, .bits = 8 };
@@ -449,13 +287,13 @@ static glmq_status add_integers(job *j, const glmq_module *m, const glmq_array *
         return glmq_fail(err, GLMQ_E_FORMAT, "%.*s.weight_scale is missing", (int)m->name_len,
                          m->name);
     GLMQ_TRY(measure_shape(j, m, codes, &rows, &cols, err));
-    if (packed) GLMQ_TRY(measure_bits(j, codes, cols, &e.bits, err));
-    if (!packed && j->count == 1 && j->schemes[0].bits >= 1 && j->schemes[0].bits < 8)
-        e.bits = (uint8_t)j->schemes[0].bits; /* fewer bits, a byte each all the same */
+    if (packed) GLMQ_TRY(measure_bits(j, scheme, codes, cols, &e, err));
+    if (!packed && scheme && scheme->type == CT_INT && scheme->bits >= 2 && scheme->bits < 8)
+        e.bits = (uint8_t)scheme->bits; /* fewer bits, a byte each all the same */
     GLMQ_TRY(measure_groups(m, rows, cols, &e, err));
     GLMQ_TRY(measure_zeros(m, &e, err));
     GLMQ_TRY(glmq_perm_look(j->cat, m->slot[GLMQ_SLOT_PERM], cols, e.group, &e.act_order, err));
-    GLMQ_TRY(compare(j, m, &e, cols, err));
+    GLMQ_TRY(compare(j, m, scheme, &e, cols, err));
     whole.slot[GLMQ_SLOT_CODES] = codes;
     return glmq_hf_add_module(j->g, j->cat, &whole, &e, rows, cols, err);
 }
@@ -485,22 +323,57 @@ static glmq_status add_plain(job *j, const glmq_array *a, glmq_error *err)
     return GLMQ_OK;
 }
 
+static int is_fp8(const glmq_array *a)
+{
+    return a && (a->dtype == GLMQ_DT_F8_E4M3 || a->dtype == GLMQ_DT_F8_E5M2);
+}
+
+/* A block's size: the module's scheme's, or that of whatever scheme has blocks. */
+static glmq_status add_fp8(job *j, const glmq_module *m, const ct_scheme *scheme, glmq_error *err)
+{
+    const ct_scheme *s = scheme && scheme->type == CT_FP8 ? scheme : NULL;
+
+    if (scheme && !s) remember(j, m, scheme, "type");
+    for (size_t i = 0; i < j->config.count && !s; i++)
+        if (j->config.schemes[i].type == CT_FP8) s = &j->config.schemes[i];
+    return glmq_hf_add_fp8(j->g, j->cat, m, s && s->block[0] ? s->block : NULL, err);
+}
+
+/* The scheme of a quantized module.  One that the config ignores, or names nowhere, is noted:
+ * what is stored decides. */
+static glmq_status find_scheme(job *j, const glmq_module *m, const ct_scheme **scheme,
+                               glmq_error *err)
+{
+    glmq_name_match match;
+    const int known =
+        j->g->names && glmq_names_match(j->g->names, NAMES_HF, m->name, m->name_len, &match);
+    int ignored;
+
+    GLMQ_TRY(
+        ct_config_scheme(&j->config, m, known ? match.row->role : GLMQ_ROLE_OTHER, scheme, err));
+    GLMQ_TRY(ct_config_ignores(&j->config, m, &ignored, err));
+    if (!ignored && (*scheme || !j->config.targeted || !j->config.count)) return GLMQ_OK;
+    if (j->denied++ == 0) glmq_module_text(m, j->first_denied, sizeof j->first_denied);
+    return GLMQ_OK;
+}
+
 static glmq_status add_module(void *user, const glmq_module *m, glmq_error *err)
 {
     job *j = user;
     const glmq_array *codes = m->slot[GLMQ_SLOT_CODES];
+    const ct_scheme *scheme = NULL;
     int i = 0;
 
     if (!m->quantized) return add_plain(j, m->plain, err);
     GLMQ_TRY(refuse_floats(m, err));
-    if (codes) return add_integers(j, m, codes, err);
-    if (m->plain && (m->plain->dtype == GLMQ_DT_F8_E4M3 || m->plain->dtype == GLMQ_DT_F8_E5M2))
-        return glmq_hf_add_fp8(j->g, j->cat, m, j->has_blocks ? j->block : NULL, err);
-    if (m->plain && m->plain->dtype == GLMQ_DT_I8) return add_integers(j, m, m->plain, err);
+    if (!codes && m->plain && m->plain->dtype == GLMQ_DT_I8) codes = m->plain;
+    if (codes || is_fp8(m->plain)) GLMQ_TRY(find_scheme(j, m, &scheme, err));
+    if (codes) return add_integers(j, m, scheme, codes, err);
+    if (is_fp8(m->plain)) return add_fp8(j, m, scheme, err);
     while (!m->slot[i]) i++;
     if (!m->plain)
         return glmq_fail(err, GLMQ_E_FORMAT, "%s: its weight is missing", m->slot[i]->name);
-    if (!j->fake && m->slot[GLMQ_SLOT_SCALES])
+    if (!j->config.fake && m->slot[GLMQ_SLOT_SCALES])
         return glmq_fail(err, GLMQ_E_FORMAT, "both %s in %s and %s are stored", m->plain->name,
                          glmq_dtype_name((glmq_dtype)m->plain->dtype),
                          m->slot[GLMQ_SLOT_SCALES]->name);
@@ -523,20 +396,33 @@ static int ct_probe(const glmq_catalog *cat)
                : 0;
 }
 
+static glmq_status note_all(const job *j)
+{
+    glmq_status st = GLMQ_OK;
+
+    if (j->others)
+        st = glmq_graph_note(j->g, GLMQ_WARNING, "config-mismatch", NULL, j->cat->quant_file,
+                             "%s and %" PRIu64 " others do not agree with %s in %s", j->first,
+                             j->others - 1, j->unlike->name, j->why);
+    if (!st && j->denied)
+        st = glmq_graph_note(j->g, GLMQ_WARNING, "config-modules", NULL, j->cat->quant_file,
+                             "%s and %" PRIu64 " others are quantized, which the config denies",
+                             j->first_denied, j->denied - 1);
+    return st;
+}
+
 static glmq_status ct_open(glmq_graph *g, const glmq_catalog *cat, glmq_error *err)
 {
     job j = { .g = g, .cat = cat };
+    glmq_status st;
 
     if (cat->container != CONTAINER_SAFETENSORS)
         return glmq_fail(err, GLMQ_E_ARG, "a GGUF is read as \"gguf\" only");
-    GLMQ_TRY(glmq_within(err, read_config(&j, err), "%s",
-                         cat->quant_file ? cat->quant_file : "config.json"));
-    GLMQ_TRY(glmq_modules_each(cat, slots, GLMQ_COUNT(slots), add_module, &j, err));
-    if (j.others && glmq_graph_note(g, GLMQ_WARNING, "config-mismatch", NULL, cat->quant_file,
-                                    "%s and %" PRIu64 " others do not agree with %s in %s", j.first,
-                                    j.others - 1, j.schemes[0].name, j.why))
-        return glmq_fail(err, GLMQ_E_NOMEM, "problems");
-    return GLMQ_OK;
+    st = read_config(&j, err);
+    if (!st) st = glmq_modules_each(cat, slots, GLMQ_COUNT(slots), add_module, &j, err);
+    if (!st && note_all(&j)) st = glmq_fail(err, GLMQ_E_NOMEM, "problems");
+    ct_config_close(&j.config);
+    return st;
 }
 
 const glmq_reader glmq_reader_ct = {

@@ -2,15 +2,16 @@
  * <module>.qweight .scales .qzeros, and .g_idx.
  *
  * The arrays decide which modules are quantized, and with which bits and groups; the
- * configuration says only what the arrays cannot: whether zero points are stored less one
- * (v1) and whether the encoding is meant to be symmetric. */
+ * configuration says what the arrays cannot: whether zero points are stored less one (v1) or
+ * all is cut in planes, and whether the encoding is meant to be symmetric.  What it says of
+ * single modules (overrides.h) has to be true. */
 #include "codecs/gptq.h"
 #include "base/error.h"
 #include "base/mem.h"
 #include "base/safe.h"
+#include "overrides.h"
 #include "perm.h"
 #include "reader.h"
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -21,22 +22,23 @@ static const glmq_slot_name slots[] = {
     { "g_idx", GLMQ_SLOT_PERM, 0 },
 };
 
-/* What quantization_config says; 0 and -1: nothing. */
+/* Modules that something is to be said of: how many, and the first one's name. */
 typedef struct {
-    uint64_t bits;
-    int64_t group; /* -1: the whole row; 0: not stated */
-    int sym;       /* 1, 0, -1: not stated              */
-    int mixed;     /* modules may differ                */
-    int asym_some; /* of a symmetric checkpoint */
-    uint8_t variant;
-} parameters;
+    uint64_t count;
+    char first[160];
+} tally;
 
 typedef struct {
     glmq_graph *g;
     const glmq_catalog *cat;
-    parameters p;
-    uint64_t other_bits, other_groups; /* modules that differ from the configuration */
-    char first_bits[160], first_group[160];
+    glmq_override base; /* what quantization_config says of all modules */
+    glmq_overrides *overrides;
+    uint8_t variant;
+    tally bits, groups;   /* stored unlike the configuration           */
+    tally denied, unsure; /* quantized, though it says they are not    */
+    tally unlike;         /* a pattern of extra_config is not true     */
+    const char *denier, *liar;
+    const char *last; /* module in `unlike`: once for all that is not so */
 } job;
 
 /* ---- the configuration ---- */
@@ -68,8 +70,21 @@ static glmq_status gptq_format(const cJSON *q, uint8_t *variant, glmq_error *err
     static const char *const keys[] = { "checkpoint_format", "format" };
     const char *format = first_text(q, keys, GLMQ_COUNT(keys));
 
-    *variant = strcmp(format, "gptq_v2") == 0 ? GPTQ_V2 : GPTQ_V1;
-    if (!*format || strcmp(format, "gptq") == 0 || *variant == GPTQ_V2) return GLMQ_OK;
+    static const struct {
+        const char *word;
+        uint8_t variant;
+    } known[] = {
+        { "", GPTQ_V1 },
+        { "gptq", GPTQ_V1 },
+        { "gptq_v2", GPTQ_V2 },
+        { "gptq_p", GPTQ_PLANAR },
+    };
+
+    for (size_t i = 0; i < GLMQ_COUNT(known); i++) {
+        if (strcmp(format, known[i].word) != 0) continue;
+        *variant = known[i].variant;
+        return GLMQ_OK;
+    }
     return refuse("GPTQ checkpoint format", format, err);
 }
 
@@ -127,45 +142,11 @@ static glmq_status refuse_others(const glmq_catalog *cat, const cJSON *q, glmq_e
     return GLMQ_OK;
 }
 
-static int64_t read_group(const cJSON *node)
-{
-    if (!cJSON_IsNumber(node)) return 0;
-    if (node->valuedouble == -1.0) return -1;
-    return node->valuedouble >= 1 && node->valuedouble <= UINT32_MAX ? (int64_t)node->valuedouble
-                                                                     : 0;
-}
-
-/* sym, or the opposite of zero_point. */
-static int read_sym(const cJSON *q)
-{
-    const cJSON *sym = cJSON_GetObjectItemCaseSensitive(q, "sym");
-    const cJSON *zero = cJSON_GetObjectItemCaseSensitive(q, "zero_point");
-
-    if (cJSON_IsBool(sym)) return cJSON_IsTrue(sym) != 0;
-    return cJSON_IsBool(zero) ? cJSON_IsFalse(zero) != 0 : -1;
-}
-
-static void read_numbers(const cJSON *q, parameters *p)
-{
-    static const char *const bits[] = { "bits", "w_bit", "wbits" };
-    static const char *const group[] = { "group_size", "q_group_size" };
-    static const char *const mixed[] = { "dynamic", "extra_config" };
-    const cJSON *exceptions = first_of(q, mixed, GLMQ_COUNT(mixed)), *entry;
-
-    if (!glmq_json_u64(first_of(q, bits, GLMQ_COUNT(bits)), &p->bits)) p->bits = 0;
-    p->group = read_group(first_of(q, group, GLMQ_COUNT(group)));
-    p->sym = read_sym(q);
-    p->mixed = exceptions && exceptions->child;
-    p->asym_some = 0;
-    if (p->sym == 0) return;
-    cJSON_ArrayForEach(entry, exceptions) p->asym_some |= read_sym(entry) == 0;
-}
-
 /* The copies of the configuration that some tools leave beside config.json. */
 static glmq_status compare_copy(glmq_graph *g, const glmq_catalog *cat, const char *file,
-                                const parameters *p, glmq_error *err)
+                                const glmq_override *base, glmq_error *err)
 {
-    parameters copy = { .sym = -1 };
+    glmq_override copy = { .sym = -1 };
     cJSON *q = NULL;
     char *text = NULL;
     size_t len = 0;
@@ -177,8 +158,8 @@ static glmq_status compare_copy(glmq_graph *g, const glmq_catalog *cat, const ch
     st = glmq_json_parse(&q, text, len, 0, err);
     if (st == GLMQ_E_NOMEM) goto done;
     if (!st) {
-        read_numbers(q, &copy);
-        if (copy.bits != p->bits || copy.group != p->group || copy.sym != p->sym)
+        glmq_override_read(q, &copy);
+        if (copy.bits != base->bits || copy.group != base->group || copy.sym != base->sym)
             st = glmq_graph_note(g, GLMQ_WARNING, "config-copy", NULL, file,
                                  "differs from the quantization_config of config.json, which "
                                  "counts");
@@ -196,7 +177,9 @@ static glmq_status read_config(job *j, glmq_error *err)
     const cJSON *q = j->cat->quant;
     const char *file = j->cat->quant_file ? j->cat->quant_file : "config.json";
 
-    j->p = (parameters){ .sym = -1, .variant = GPTQ_V1 };
+    j->base = (glmq_override){ .sym = -1 };
+    j->variant = GPTQ_V1;
+    GLMQ_TRY(glmq_within(err, glmq_overrides_open(&j->overrides, j->cat, q, err), "%s", file));
     if (!q) {
         if (glmq_graph_note(j->g, GLMQ_WARNING, "config-missing", NULL, NULL,
                             "no quantization config: zero points are taken as stored less one"))
@@ -204,13 +187,13 @@ static glmq_status read_config(job *j, glmq_error *err)
         return GLMQ_OK;
     }
     GLMQ_TRY(glmq_within(err, refuse_others(j->cat, q, err), "%s", file));
-    GLMQ_TRY(glmq_within(err, method_format(q, &j->p.variant, err), "%s", file));
-    read_numbers(q, &j->p);
-    if (j->p.sym < 0 && glmq_graph_note(j->g, GLMQ_WARNING, "config-sym", NULL, file,
-                                        "sym is not stated, taken as true"))
+    GLMQ_TRY(glmq_within(err, method_format(q, &j->variant, err), "%s", file));
+    glmq_override_read(q, &j->base);
+    if (j->base.sym < 0 && glmq_graph_note(j->g, GLMQ_WARNING, "config-sym", NULL, file,
+                                           "sym is not stated, taken as true"))
         return glmq_fail(err, GLMQ_E_NOMEM, "problems");
-    GLMQ_TRY(compare_copy(j->g, j->cat, "quantize_config.json", &j->p, err));
-    return compare_copy(j->g, j->cat, "quantization_config.json", &j->p, err);
+    GLMQ_TRY(compare_copy(j->g, j->cat, "quantize_config.json", &j->base, err));
+    return compare_copy(j->g, j->cat, "quantization_config.json", &j->base, err);
 }
 
 /* ---- modules ---- */
@@ -260,13 +243,36 @@ static int fits(uint64_t words, uint64_t cols, uint64_t bits)
     return is_width(bits) && ceil_div_u64(cols * bits, 32) == words;
 }
 
-/* The width of `cols` codes in `words` words: the configuration's if it fits. */
-static glmq_status measure_bits(const job *j, const glmq_array *codes, uint64_t cols,
-                                uint64_t *bits, glmq_error *err)
+static void remember(tally *t, const glmq_module *m)
 {
-    static const uint8_t usual[] = { 4, 8, 2, 3, 5, 6, 7 };
+    if (t->count++ == 0) glmq_module_text(m, t->first, sizeof t->first);
+}
 
-    *bits = j->p.bits;
+/* An entry for some modules is not true of one of them.  AutoRound itself stores modules that
+ * it adds at the end (MTP) without a look at its patterns: those are only noted. */
+static glmq_status untrue(job *j, const glmq_module *m, const glmq_array *a,
+                          const glmq_override *says, const char *what, int64_t want,
+                          uint64_t stored, glmq_error *err)
+{
+    if (says->searched) {
+        if (!j->unlike.count) j->liar = says->key;
+        if (j->last != m->name) remember(&j->unlike, m);
+        j->last = m->name;
+        return GLMQ_OK;
+    }
+    return glmq_fail(err, GLMQ_E_FORMAT,
+                     "%s: its shape is that of %s %" PRIu64 ", the config says %" PRId64
+                     " (\"%.200s\")",
+                     a->name, what, stored, want, says->key);
+}
+
+/* The width of `cols` codes: what the configuration says if it fits. */
+static glmq_status measure_bits(const job *j, const glmq_override *says, const glmq_array *codes,
+                                uint64_t cols, uint64_t *bits, glmq_error *err)
+{
+    const uint8_t usual[] = { 4, 8, 2, 3, 5, 6, 7 };
+
+    *bits = says->bits && !says->plain ? says->bits : j->base.bits;
     if (fits(codes->dims[0], cols, *bits)) return GLMQ_OK;
     for (size_t i = 0; i < GLMQ_COUNT(usual); i++) {
         *bits = usual[i];
@@ -278,8 +284,8 @@ static glmq_status measure_bits(const job *j, const glmq_array *codes, uint64_t 
 }
 
 /* Bits and columns: from the model's shape, or else from the zero points, which pack N. */
-static glmq_status measure(const job *j, const glmq_module *m, uint64_t *bits, uint64_t *cols,
-                           glmq_error *err)
+static glmq_status measure(const job *j, const glmq_override *says, const glmq_module *m,
+                           uint64_t *bits, uint64_t *cols, glmq_error *err)
 {
     const glmq_array *codes = m->slot[GLMQ_SLOT_CODES], *zeros = m->slot[GLMQ_SLOT_ZEROS];
     const uint64_t rows = codes->dims[1];
@@ -288,29 +294,40 @@ static glmq_status measure(const job *j, const glmq_module *m, uint64_t *bits, u
     if (mul_u64(codes->dims[0], 32, &stored))
         return glmq_fail(err, GLMQ_E_LIMIT, "%s: too many rows", codes->name);
     if (glmq_hf_module_shape(j->g, m, &want_rows, cols)) {
-        if (want_rows == rows) return measure_bits(j, codes, *cols, bits, err);
+        if (want_rows == rows) return measure_bits(j, says, codes, *cols, bits, err);
         return glmq_fail(err, GLMQ_E_FORMAT, "%s: %" PRIu64 " columns, expected %" PRIu64,
                          codes->name, rows, want_rows);
     }
     if (mul_u64(zeros->dims[1], 32, bits))
         return glmq_fail(err, GLMQ_E_LIMIT, "%s: too many columns", zeros->name);
-    *bits = rows % 32 == 0 && *bits % rows == 0 ? *bits / rows : j->p.bits;
+    if (rows % 32 == 0 && *bits % rows == 0)
+        *bits /= rows;
+    else
+        *bits = says->bits && !says->plain ? says->bits : j->base.bits;
     if (!is_width(*bits) || stored % *bits)
         return glmq_fail(err, GLMQ_E_FORMAT, "%s: the number of bits cannot be told", codes->name);
     *cols = stored / *bits;
     return GLMQ_OK;
 }
 
+/* Is the row, or its run of columns, of the size that the configuration says? */
+static int is_group(int64_t group, uint64_t cols, uint64_t groups)
+{
+    if (group < 0) return groups == 1;
+    return group > 0 && ceil_div_u64(cols, (uint64_t)group) == groups;
+}
+
 /* Columns per scale: the configuration's if the number of groups fits it, else what the
  * arrays say.  0 stands for the whole row. */
-static glmq_status measure_group(const job *j, const glmq_module *m, uint64_t cols, uint32_t *group,
-                                 glmq_error *err)
+static glmq_status measure_group(job *j, const glmq_override *says, const glmq_module *m,
+                                 uint64_t cols, uint32_t *group, glmq_error *err)
 {
     const glmq_array *scales = m->slot[GLMQ_SLOT_SCALES];
     const uint64_t groups = scales->dims[0];
+    const int64_t want = says->group && !says->plain ? says->group : j->base.group;
 
-    if (j->p.group > 0 && ceil_div_u64(cols, (uint64_t)j->p.group) == groups)
-        *group = (uint32_t)j->p.group;
+    if (is_group(want, cols, groups))
+        *group = want > 0 ? (uint32_t)want : 0;
     else if (groups == 1)
         *group = 0;
     else if (cols % groups == 0 && cols / groups <= UINT32_MAX)
@@ -318,24 +335,29 @@ static glmq_status measure_group(const job *j, const glmq_module *m, uint64_t co
     else
         return glmq_fail(err, GLMQ_E_FORMAT, "%s: %" PRIu64 " groups for %" PRIu64 " columns",
                          scales->name, groups, cols);
+    if (says->group && !says->plain && !is_group(says->group, cols, groups))
+        return untrue(j, m, scales, says, "group_size", says->group, *group ? *group : cols, err);
     return GLMQ_OK;
 }
 
-/* Where only some modules are asymmetric, the zeros of its first group tell which are: the
- * exceptions are named by patterns that no two tools read alike. */
-static glmq_status measure_zeros(const job *j, const glmq_module *m, uint64_t cols,
-                                 glmq_encoding *e, glmq_error *err)
+/* Symmetric says the configuration, for all or for this module.  Where it makes exceptions the
+ * zeros of the first group are asked too: no two tools read the patterns alike. */
+static glmq_status measure_zeros(const job *j, const glmq_override *says, const glmq_module *m,
+                                 uint64_t cols, glmq_encoding *e, glmq_error *err)
 {
     const glmq_array *zeros = m->slot[GLMQ_SLOT_ZEROS];
     const uint64_t rows = m->slot[GLMQ_SLOT_CODES]->dims[1];
     const uint64_t words = ceil_div_u64(rows * e->bits, 32);
+    const int sym = says->sym >= 0 ? says->sym : j->base.sym;
     glmq_encoding one = *e;
     glmq_bufs bufs = { 0 };
     uint8_t *row;
     glmq_status st;
 
-    e->zero_kind = j->p.sym == 0 ? GLMQ_ZERO_STORED : GLMQ_ZERO_MID;
-    if (!j->p.asym_some || zeros->dtype != GLMQ_DT_I32 || zeros->dims[1] != words) return GLMQ_OK;
+    e->zero_kind = sym == 0 ? GLMQ_ZERO_STORED : GLMQ_ZERO_MID;
+    if (sym == 0 || !glmq_overrides_asym(j->overrides) || zeros->dtype != GLMQ_DT_I32 ||
+        zeros->dims[1] != words)
+        return GLMQ_OK;
     row = glmq_alloc((size_t)words * 4);
     if (!row) return glmq_fail(err, GLMQ_E_NOMEM, "%s", zeros->name);
     st = glmq_source_read(j->cat->source, zeros->file, zeros->offset, row, (size_t)words * 4, err);
@@ -348,45 +370,54 @@ static glmq_status measure_zeros(const job *j, const glmq_module *m, uint64_t co
     return st ? glmq_within(err, st, "%s", zeros->name) : GLMQ_OK;
 }
 
-static void remember(char *text, size_t cap, uint64_t *count, const glmq_module *m)
+/* What differs from the configuration's words for all modules is noted. */
+static void compare(job *j, const glmq_module *m, const glmq_override *says, const glmq_encoding *e)
 {
-    const size_t n = m->name_len < cap ? m->name_len : cap - 1;
+    const int quantized = says->key && !says->plain;
 
-    if ((*count)++) return;
-    memcpy(text, m->name, n);
-    text[n] = '\0';
+    if (!(quantized && says->bits) && j->base.bits && j->base.bits != e->bits)
+        remember(&j->bits, m);
+    if (!(quantized && says->group) && j->base.group > 0 && e->group != 0 &&
+        e->group != (uint32_t)j->base.group)
+        remember(&j->groups, m);
+    if (!says->plain) return;
+    if (strcmp(says->key, "modules_in_block_to_quantize") == 0) {
+        remember(&j->unsure, m); /* some tools list the attention alone */
+        return;
+    }
+    if (!j->denied.count) j->denier = says->key;
+    remember(&j->denied, m);
 }
 
-/* A module that differs from the configuration is fine where that names exceptions. */
-static void compare(job *j, const glmq_module *m, const glmq_encoding *e)
+/* 5, 6 and 7 bits have no other packing; 2, 4 and 8 are one plane, which is v2. */
+static uint8_t variant_of(const job *j, uint64_t bits)
 {
-    if (j->p.mixed) return;
-    if (j->p.bits && j->p.bits != e->bits)
-        remember(j->first_bits, sizeof j->first_bits, &j->other_bits, m);
-    if (j->p.group > 0 && e->group != (uint32_t)j->p.group && e->group != 0)
-        remember(j->first_group, sizeof j->first_group, &j->other_groups, m);
+    if (bits >= 5 && bits <= 7) return GPTQ_PLANAR;
+    return j->variant == GPTQ_PLANAR && bits != 3 ? GPTQ_V2 : j->variant;
 }
 
 static glmq_status add_module(void *user, const glmq_module *m, glmq_error *err)
 {
     job *j = user;
-    glmq_encoding e = { .codec = &glmq_codec_gptq, .group_rows = 1, .variant = j->p.variant };
+    glmq_encoding e = { .codec = &glmq_codec_gptq, .group_rows = 1 };
+    glmq_override says;
     uint64_t bits = 0, cols = 0;
 
     if (!m->quantized) return glmq_hf_add_plain(j->g, j->cat, m->plain, err);
     GLMQ_TRY(check_ranks(m, err));
     GLMQ_TRY(check_width(m, err));
-    GLMQ_TRY(measure(j, m, &bits, &cols, err));
-    if (bits >= 5 && bits <= 7)
-        return glmq_fail(err, GLMQ_E_UNSUPPORTED,
-                         "%.*s: %" PRIu64 " bits in planar packing are not read by this version",
-                         (int)m->name_len, m->name, bits);
+    GLMQ_TRY(glmq_overrides_of(j->overrides, m, &says, err));
+    GLMQ_TRY(measure(j, &says, m, &bits, &cols, err));
+    if (says.bits && !says.plain && says.bits != bits)
+        GLMQ_TRY(
+            untrue(j, m, m->slot[GLMQ_SLOT_CODES], &says, "bits", (int64_t)says.bits, bits, err));
     e.bits = (uint8_t)bits;
-    GLMQ_TRY(measure_group(j, m, cols, &e.group, err));
+    e.variant = variant_of(j, bits);
+    GLMQ_TRY(measure_group(j, &says, m, cols, &e.group, err));
     e.scale_dtype = m->slot[GLMQ_SLOT_SCALES]->dtype;
-    GLMQ_TRY(measure_zeros(j, m, cols, &e, err));
+    GLMQ_TRY(measure_zeros(j, &says, m, cols, &e, err));
     GLMQ_TRY(glmq_perm_look(j->cat, m->slot[GLMQ_SLOT_PERM], cols, e.group, &e.act_order, err));
-    compare(j, m, &e);
+    compare(j, m, &says, &e);
     return glmq_hf_add_module(j->g, j->cat, m, &e, m->slot[GLMQ_SLOT_CODES]->dims[1], cols, err);
 }
 
@@ -405,25 +436,49 @@ static int gptq_probe(const glmq_catalog *cat)
     return 0;
 }
 
+/* What was counted, one problem each. */
+static glmq_status note_all(const job *j)
+{
+    glmq_status st = GLMQ_OK;
+
+    if (j->bits.count)
+        st = glmq_graph_note(j->g, GLMQ_WARNING, "config-bits", NULL, j->cat->quant_file,
+                             "%s and %" PRIu64 " others are not stored in the %" PRIu64
+                             " bits of the config",
+                             j->bits.first, j->bits.count - 1, j->base.bits);
+    if (!st && j->groups.count)
+        st = glmq_graph_note(j->g, GLMQ_WARNING, "config-group", NULL, j->cat->quant_file,
+                             "%s and %" PRIu64 " others do not have the config's groups of %lld",
+                             j->groups.first, j->groups.count - 1, (long long)j->base.group);
+    if (!st && j->denied.count)
+        st = glmq_graph_note(j->g, GLMQ_WARNING, "config-modules", NULL, j->cat->quant_file,
+                             "%s and %" PRIu64 " others are quantized, which the config denies "
+                             "(\"%s\")",
+                             j->denied.first, j->denied.count - 1, j->denier);
+    if (!st && j->unlike.count)
+        st = glmq_graph_note(j->g, GLMQ_WARNING, "config-mismatch", NULL, j->cat->quant_file,
+                             "%s and %" PRIu64 " others are not stored as the config says (\"%s\")",
+                             j->unlike.first, j->unlike.count - 1, j->liar);
+    if (!st && j->unsure.count)
+        st = glmq_graph_note(j->g, GLMQ_NOTE, "config-modules", NULL, j->cat->quant_file,
+                             "%s and %" PRIu64 " others are quantized, though "
+                             "modules_in_block_to_quantize does not name them",
+                             j->unsure.first, j->unsure.count - 1);
+    return st;
+}
+
 static glmq_status gptq_open(glmq_graph *g, const glmq_catalog *cat, glmq_error *err)
 {
     job j = { .g = g, .cat = cat };
-    glmq_status st = GLMQ_OK;
+    glmq_status st;
 
     if (cat->container != CONTAINER_SAFETENSORS)
         return glmq_fail(err, GLMQ_E_ARG, "a GGUF is read as \"gguf\" only");
-    GLMQ_TRY(read_config(&j, err));
-    GLMQ_TRY(glmq_modules_each(cat, slots, GLMQ_COUNT(slots), add_module, &j, err));
-    if (j.other_bits)
-        st = glmq_graph_note(g, GLMQ_WARNING, "config-bits", NULL, cat->quant_file,
-                             "%s and %" PRIu64 " others are not stored in the %" PRIu64
-                             " bits of the config",
-                             j.first_bits, j.other_bits - 1, j.p.bits);
-    if (!st && j.other_groups)
-        st = glmq_graph_note(g, GLMQ_WARNING, "config-group", NULL, cat->quant_file,
-                             "%s and %" PRIu64 " others do not have the config's groups of %lld",
-                             j.first_group, j.other_groups - 1, (long long)j.p.group);
-    return st ? glmq_fail(err, st, "problems") : GLMQ_OK;
+    st = read_config(&j, err);
+    if (!st) st = glmq_modules_each(cat, slots, GLMQ_COUNT(slots), add_module, &j, err);
+    if (!st && note_all(&j)) st = glmq_fail(err, GLMQ_E_NOMEM, "problems");
+    glmq_overrides_close(j.overrides);
+    return st;
 }
 
 const glmq_reader glmq_reader_gptq = {

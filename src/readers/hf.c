@@ -176,13 +176,48 @@ static glmq_status check_module(const glmq_module *m, const glmq_slot_name *slot
     return GLMQ_OK;
 }
 
-static glmq_status each_module(const modules *list, const glmq_slot_name *slots, size_t n,
+/* A module that cannot be read, where that is to be told and not to end it all. */
+static glmq_status leave_out(const glmq_catalog *cat, const glmq_module *m, glmq_status st,
+                             glmq_error *err)
+{
+    glmq_graph *g = cat->tolerant;
+    const glmq_array *first = m->plain;
+    char name[320];
+
+    for (int i = 0; i < GLMQ_SLOTS; i++) {
+        if (!m->slot[i]) continue;
+        if (!first) first = m->slot[i];
+        if (g->fate[m->slot[i] - cat->arrays] == FATE_UNKNOWN)
+            glmq_graph_drop(g, (size_t)(m->slot[i] - cat->arrays), "its tensor cannot be read");
+    }
+    if (m->plain && g->fate[m->plain - cat->arrays] == FATE_UNKNOWN)
+        glmq_graph_drop(g, (size_t)(m->plain - cat->arrays), "it cannot be read");
+    /* codes without their scales: not of a format that nobody reads */
+    if (st == GLMQ_E_UNSUPPORTED && !m->quantized && !glmq_hf_refuse_companion(m->plain, NULL))
+        st = GLMQ_E_FORMAT;
+    glmq_module_text(m, name, sizeof name - sizeof ".weight");
+    if (m->quantized && !glmq_ends_with(name, ".weight")) strcat(name, ".weight");
+    return glmq_graph_leave_out(g, m->quantized ? name : first->name,
+                                glmq_source_name(cat->source, first->file), st, err);
+}
+
+/* Tolerant of modules that cannot be read, unless none can. */
+static glmq_status each_module(const glmq_catalog *cat, const modules *list,
+                               const glmq_slot_name *slots, size_t n,
                                glmq_status (*each)(void *, const glmq_module *, glmq_error *),
                                void *user, glmq_error *err)
 {
+    glmq_status st = GLMQ_OK;
+    size_t bad = 0;
+
     for (size_t i = 0; i < list->count; i++) {
-        GLMQ_TRY(check_module(&list->at[i], slots, n, err));
-        GLMQ_TRY(each(user, &list->at[i], err));
+        const glmq_module *m = &list->at[i];
+
+        st = check_module(m, slots, n, err);
+        if (!st) st = each(user, m, err);
+        if (!st) continue;
+        if (!cat->tolerant || ++bad == list->count) return st;
+        GLMQ_TRY(leave_out(cat, m, st, err));
     }
     return GLMQ_OK;
 }
@@ -198,7 +233,7 @@ glmq_status glmq_modules_each(const glmq_catalog *cat, const glmq_slot_name *slo
     if (!list.at) return glmq_fail(err, GLMQ_E_NOMEM, "%zu modules", cat->count);
     for (size_t i = 0; i < cat->count && !st; i++)
         st = group_array(&list, &cat->arrays[i], slots, n, err);
-    if (!st) st = each_module(&list, slots, n, each, user, err);
+    if (!st) st = each_module(cat, &list, slots, n, each, user, err);
     glmq_strmap_free(&list.by_name);
     glmq_free(list.at);
     return st;

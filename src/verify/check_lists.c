@@ -1,24 +1,43 @@
-/* Ignore lists of a quantization config against the tensors that are stored.
+/* What a quantization config says of single modules, against the tensors that are stored.
  *
- * What is stored decides; but serving engines go by the list, so an entry that matches no
- * module, and a plain matrix that no entry covers, are worth a warning.  An entry is a module
- * path, the path of a parent, a class name, or "re:PATTERN" (matched from the start, not to
- * the end). */
+ * What is stored decides; but serving engines go by these lists, so an entry that speaks of no
+ * module, and a plain matrix that no entry keeps, are worth a warning.  An entry is a module's
+ * path, the path of a parent, a piece of one, a class name, a glob or a regular expression,
+ * by the habits of whoever wrote the list. */
 #include "base/error.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/regex.h"
 #include "base/strmap.h"
+#include "base/text.h"
 #include "check.h"
 #include "models/graph.h"
 #include "models/roles.h"
 #include "readers/catalog.h"
-#include <regex.h>
 #include <stdio.h>
 #include <string.h>
 
-/* Where ecosystems keep the list. */
-static const char *const list_keys[] = { "ignore", "modules_to_not_convert", "ignored_layers",
-                                         "exclude_modules" };
+typedef struct lists lists;
+typedef glmq_status match(lists *l, const char *entry, int keeps, int *found, glmq_error *err);
+static match match_ignored, match_piece, match_parameter, match_signed, match_key, match_search;
+
+/* Where ecosystems keep them. */
+static const struct list_kind {
+    const char *key;
+    match *match;
+    int keeps;  /* what an entry speaks of stays plain                                   */
+    int closed; /* what no entry speaks of stays plain                                   */
+} kinds[] = {
+    { "ignore", match_ignored, 1, 0 },               /* compressed-tensors, ModelOpt          */
+    { "exclude_modules", match_piece, 1, 0 },        /* ModelOpt; older engines: pieces       */
+    { "ignored_layers", match_piece, 1, 0 },         /* FP8                                   */
+    { "modules_to_not_convert", match_piece, 1, 0 }, /* transformers, AWQ     */
+    { "linear_weights_not_to_quantize", match_parameter, 1, 0 }, /* AQLM                  */
+    { "dynamic", match_signed, 0, 0 },                           /* GPTQModel             */
+    { "extra_config", match_key, 0, 0 },                         /* AutoRound             */
+    { "quantized_layers", match_key, 0, 1 },                     /* ModelOpt, mixed       */
+    { "modules_in_block_to_quantize", match_search, 0, 1 },      /* optimum               */
+};
 
 /* Modules that engines make by joining stored ones. */
 static const struct {
@@ -34,29 +53,30 @@ static const struct {
 };
 
 typedef struct module {
-    const char *name; /* without ".weight" */
-    int plain;        /* not quantized, though it is a linear layer to engines      */
+    const char *name; /* without ".weight"                                              */
+    int plain;        /* not quantized, though it is a linear layer to engines          */
     int covered;
 } module;
 
-typedef struct lists {
+/* Slow comparisons, entries times modules, that all lists may take: seconds. */
+static const uint64_t tries_max = UINT64_C(1) << 26;
+
+struct lists {
     glmq_check *check;
     const glmq_graph *graph;
     const char *file;
     module *modules;
     size_t count;
-    glmq_strmap paths; /* modules and their parents -> 1 + module, or 0 for parents  */
-} lists;
-
-static int is_matrix(const glmq_tensor *t)
-{
-    return t->rank == 2 && t->role != GLMQ_ROLE_OTHER;
-}
+    glmq_strmap paths; /* modules and their parents -> 1 + module, or 0 for parents     */
+    uint64_t tries, steps;
+    size_t untried; /* entries that were too costly                                     */
+};
 
 /* Roles that no engine takes for a linear layer, so that no list need name them. */
-static int is_linear(glmq_role role)
+static int is_linear(const glmq_tensor *t)
 {
-    return role != GLMQ_ROLE_EMBED && role != GLMQ_ROLE_MTP_EMBED && role != GLMQ_ROLE_ROUTER;
+    return t->rank == 2 && t->role != GLMQ_ROLE_OTHER && t->role != GLMQ_ROLE_EMBED &&
+           t->role != GLMQ_ROLE_MTP_EMBED && t->role != GLMQ_ROLE_ROUTER;
 }
 
 static glmq_status no_memory(glmq_error *err)
@@ -87,20 +107,35 @@ static glmq_status collect(lists *l, glmq_error *err)
     if (!l->modules) return no_memory(err);
     for (size_t i = 0; i < n; i++) {
         const glmq_tensor *t = glmq_graph_tensor(l->graph, i);
-        const char *dot = strrchr(t->name, '.');
-        if (!is_matrix(t) || !dot || strcmp(dot, ".weight") != 0) continue;
+        const size_t len = strlen(t->name), tail = strlen(".weight");
+        const int weight = glmq_ends_with(t->name, ".weight");
         module *m = &l->modules[l->count++];
-        m->name = glmq_arena_strndup(&l->check->arena, t->name, (size_t)(dot - t->name));
+
+        m->name = glmq_arena_strndup(&l->check->arena, t->name, weight ? len - tail : len);
         if (!m->name) return no_memory(err);
-        m->plain = glmq_encoding_is_plain(&t->part[0].enc) && is_linear(t->role);
+        m->plain = glmq_encoding_is_plain(&t->part[0].enc) && is_linear(t);
         GLMQ_TRY(add_paths(l, m->name, l->count, err));
     }
     return GLMQ_OK;
 }
 
+/* ---- ways to match: *found, and with `keeps` the modules are marked ---- */
+
+/* May an entry be held against every module? */
+static int may_try(lists *l)
+{
+    if (l->tries + l->count > tries_max) {
+        l->untried++;
+        return 0;
+    }
+    l->tries += l->count;
+    return 1;
+}
+
 /* Marks the modules at or under `path`. */
 static void cover_below(lists *l, const char *path, size_t len)
 {
+    if (!may_try(l)) return;
     for (size_t i = 0; i < l->count; i++) {
         const char *name = l->modules[i].name;
         if (strncmp(name, path, len) == 0 && (!name[len] || name[len] == '.'))
@@ -108,95 +143,189 @@ static void cover_below(lists *l, const char *path, size_t len)
     }
 }
 
-static int match_stored(lists *l, const char *path)
+static int match_stored(lists *l, const char *path, int keeps)
 {
     uint64_t number;
 
     if (!glmq_strmap_get(&l->paths, path, strlen(path), &number)) return 0;
-    if (number)
-        l->modules[number - 1].covered = 1;
-    else
-        cover_below(l, path, strlen(path));
+    if (keeps && number) l->modules[number - 1].covered = 1;
+    if (keeps && !number) cover_below(l, path, strlen(path));
     return 1;
 }
 
 /* A path as it is, or as the modules that it joins. */
-static int match_path(lists *l, const char *entry)
+static int match_path(lists *l, const char *entry, int keeps)
 {
     char path[512];
     const size_t len = strlen(entry);
-    int found = match_stored(l, entry);
+    int found = match_stored(l, entry, keeps);
 
     for (size_t i = 0; i < GLMQ_COUNT(joined) && !found; i++) {
         const size_t n = strlen(joined[i].fused);
-        if (len < n || strcmp(entry + len - n, joined[i].fused) != 0) continue;
+        if (len < n || len > sizeof path / 2 || strcmp(entry + len - n, joined[i].fused) != 0)
+            continue;
         snprintf(path, sizeof path, "%.*s%s", (int)(len - n), entry, joined[i].stored);
-        found |= match_stored(l, path);
+        found |= match_stored(l, path, keeps);
     }
     return found;
 }
 
-/* Short words such as "lm_head" or "mlp.gate" match inside a path, as transformers does. */
-static int match_inside(lists *l, const char *entry)
+typedef int test_name(const char *pattern, const char *name);
+
+static int has_piece(const char *piece, const char *name)
+{
+    return strstr(name, piece) != NULL;
+}
+
+/* Every module by a test.  An entry that is too costly is given the benefit of the doubt. */
+static int match_each(lists *l, test_name *test, const char *entry, int keeps)
 {
     int found = 0;
+
+    if (!may_try(l)) return 1;
     for (size_t i = 0; i < l->count; i++) {
-        if (!strstr(l->modules[i].name, entry)) continue;
-        l->modules[i].covered = 1;
+        if (!test(entry, l->modules[i].name)) continue;
+        if (keeps) l->modules[i].covered = 1;
         found = 1;
     }
     return found;
 }
 
-/* Is this a pattern that means the same to POSIX as to Python?  Counted repeats are left out
- * too: regcomp() multiplies them, and the pattern is a stranger's. */
-static int is_simple_pattern(const char *pattern)
+/* Every module by a regular expression; one that is none, or too costly, likewise. */
+static glmq_status match_regex(lists *l, const char *pattern, glmq_regex_mode mode, int keeps,
+                               int *found, glmq_error *err)
 {
-    if (strlen(pattern) > 256 || strchr(pattern, '{') || strstr(pattern, "(?")) return 0;
-    for (const char *p = pattern; (p = strchr(p, '\\')) != NULL; p += 2)
-        if (!p[1] || (p[1] >= '0' && p[1] <= '9') || (p[1] >= 'A' && p[1] <= 'Z') ||
-            (p[1] >= 'a' && p[1] <= 'z'))
-            return 0;
-    return 1;
-}
+    glmq_error why = { 0 };
+    glmq_regex *re;
+    glmq_status st = glmq_regex_open(&re, pattern, mode, &l->steps, &why);
 
-/* 1, 0, or -1: not a pattern that can be tried. */
-static int match_pattern(lists *l, const char *pattern)
-{
-    char anchored[300];
-    regex_t re;
-    int found = 0;
-
-    if (!is_simple_pattern(pattern)) return -1;
-    snprintf(anchored, sizeof anchored, "^(%s)", pattern);
-    if (regcomp(&re, anchored, REG_EXTENDED | REG_NOSUB)) return -1;
-    for (size_t i = 0; i < l->count; i++) {
-        if (regexec(&re, l->modules[i].name, 0, NULL, 0)) continue;
-        l->modules[i].covered = 1;
-        found = 1;
+    *found = 0;
+    for (size_t i = 0; i < l->count && !st; i++) {
+        const char *name = l->modules[i].name;
+        int yes = 0;
+        st = glmq_regex_test(re, name, strlen(name), &yes, &why);
+        *found |= yes;
+        if (yes && keeps) l->modules[i].covered = 1;
     }
-    regfree(&re);
-    return found;
+    glmq_regex_close(re);
+    if (!st) return GLMQ_OK;
+    if (st == GLMQ_E_NOMEM) return no_memory(err);
+    *found = 1;
+    if (st == GLMQ_E_LIMIT) l->untried++;
+    if (st == GLMQ_E_FORMAT &&
+        glmq_check_add(l->check, GLMQ_WARNING, "bad-pattern", NULL, l->file, "%s", why.msg))
+        return no_memory(err);
+    return GLMQ_OK;
 }
 
+/* "Linear", "Glm4MoeRouter": engines know their classes, this file cannot. */
 static int is_class_name(const char *entry)
 {
     return entry[0] >= 'A' && entry[0] <= 'Z';
 }
 
-static glmq_status look_at_entry(lists *l, const char *key, const char *entry, glmq_error *err)
+static glmq_status match_ignored(lists *l, const char *entry, int keeps, int *found,
+                                 glmq_error *err)
+{
+    *found = is_class_name(entry) || !*entry;
+    if (*found) return GLMQ_OK;
+    if (strncmp(entry, "re:", 3) == 0)
+        return match_regex(l, entry + 3, REGEX_MATCH, keeps, found, err);
+    *found = match_path(l, entry, keeps);
+    if (!*found && strpbrk(entry, "*?")) *found = match_each(l, glmq_glob, entry, keeps);
+    return GLMQ_OK;
+}
+
+/* Short words such as "lm_head" or "mlp.gate" match inside a path, as transformers does. */
+static glmq_status match_piece(lists *l, const char *entry, int keeps, int *found, glmq_error *err)
+{
+    GLMQ_TRY(match_ignored(l, entry, keeps, found, err));
+    if (!*found) *found = match_each(l, has_piece, entry, keeps);
+    return GLMQ_OK;
+}
+
+static glmq_status match_parameter(lists *l, const char *entry, int keeps, int *found,
+                                   glmq_error *err)
+{
+    char path[512];
+    const size_t len = strlen(entry), tail = strlen(".weight");
+
+    if (!glmq_ends_with(entry, ".weight") || len >= sizeof path)
+        return match_ignored(l, entry, keeps, found, err);
+    memcpy(path, entry, len - tail);
+    path[len - tail] = '\0';
+    return match_ignored(l, path, keeps, found, err);
+}
+
+/* "-:PATTERN" keeps what it matches, "+:PATTERN" and "PATTERN" quantize it otherwise. */
+static glmq_status match_signed(lists *l, const char *entry, int keeps, int *found, glmq_error *err)
+{
+    const int sign = (entry[0] == '-' || entry[0] == '+') && entry[1] == ':';
+
+    return match_regex(l, entry + (sign ? 2 : 0), REGEX_MATCH, keeps || (sign && entry[0] == '-'),
+                       found, err);
+}
+
+/* A name, whatever stands before its "layers", or else a pattern. */
+static glmq_status match_key(lists *l, const char *entry, int keeps, int *found, glmq_error *err)
+{
+    const char *layers = strstr(entry, ".layers.");
+    char path[512];
+
+    *found = match_path(l, entry, keeps);
+    if (!*found && strpbrk(entry, "\\^$*+(["))
+        return match_regex(l, entry, REGEX_SEARCH, keeps, found, err);
+    if (!*found && layers && strlen(layers) < sizeof path - 8) {
+        snprintf(path, sizeof path, "model%s", layers);
+        *found = match_path(l, path, keeps);
+    }
+    return GLMQ_OK;
+}
+
+static glmq_status match_search(lists *l, const char *entry, int keeps, int *found, glmq_error *err)
+{
+    return match_regex(l, entry, REGEX_SEARCH, keeps, found, err);
+}
+
+/* ---- the lists ---- */
+
+static glmq_status look_at_entry(lists *l, const struct list_kind *kind, const char *entry,
+                                 int keeps, glmq_error *err)
 {
     int found;
 
-    if (is_class_name(entry) || !*entry) return GLMQ_OK;
-    if (strncmp(entry, "re:", 3) == 0)
-        found = match_pattern(l, entry + 3);
-    else
-        found = match_path(l, entry) || (strcmp(key, "ignore") != 0 && match_inside(l, entry));
+    GLMQ_TRY(kind->match(l, entry, keeps, &found, err));
     if (found) return GLMQ_OK;
-    if (glmq_check_add(l->check, GLMQ_WARNING, "ignore-matches-nothing", NULL, l->file,
-                       "%s: '%s' matches no module", key, entry))
+    if (glmq_check_add(l->check, GLMQ_WARNING,
+                       kind->keeps ? "ignore-matches-nothing" : "override-matches-nothing", NULL,
+                       l->file, "%s: '%s' matches no module", kind->key, entry))
         return no_memory(err);
+    return GLMQ_OK;
+}
+
+/* Does an object's entry say that its modules are not quantized? */
+static int says_plain(const cJSON *entry)
+{
+    uint64_t bits;
+    return glmq_json_u64(glmq_json_get(entry, "bits"), &bits) && bits >= 16;
+}
+
+/* Strings of a list or of lists in it; the keys of an object. */
+static glmq_status look_at_list(lists *l, const struct list_kind *kind, const cJSON *list,
+                                glmq_error *err)
+{
+    const int keys = cJSON_IsObject(list);
+    const cJSON *entry;
+
+    cJSON_ArrayForEach(entry, list)
+    {
+        if (keys)
+            GLMQ_TRY(look_at_entry(l, kind, entry->string, says_plain(entry), err));
+        else if (cJSON_IsString(entry))
+            GLMQ_TRY(look_at_entry(l, kind, entry->valuestring, kind->keeps, err));
+        else if (cJSON_IsArray(entry))
+            GLMQ_TRY(look_at_list(l, kind, entry, err));
+    }
     return GLMQ_OK;
 }
 
@@ -220,31 +349,32 @@ static glmq_status look_at_rest(lists *l, glmq_error *err)
 
 static glmq_status look_at_lists(lists *l, const cJSON *quant, glmq_error *err)
 {
-    int any = 0;
+    int any = 0, closed = says_plain(quant);
 
-    for (size_t k = 0; k < GLMQ_COUNT(list_keys); k++) {
-        const cJSON *list = cJSON_GetObjectItemCaseSensitive(quant, list_keys[k]);
-        const cJSON *entry;
-        if (!cJSON_IsArray(list)) continue;
-        any = 1;
-        cJSON_ArrayForEach(entry, list)
-        {
-            if (!cJSON_IsString(entry)) continue;
-            GLMQ_TRY(look_at_entry(l, list_keys[k], entry->valuestring, err));
-        }
+    for (size_t k = 0; k < GLMQ_COUNT(kinds); k++) {
+        const cJSON *list = glmq_json_get(quant, kinds[k].key);
+        if (!cJSON_IsArray(list) && !cJSON_IsObject(list)) continue;
+        any |= kinds[k].keeps;
+        closed |= kinds[k].closed && list->child;
+        GLMQ_TRY(look_at_list(l, &kinds[k], list, err));
     }
-    return any ? look_at_rest(l, err) : GLMQ_OK;
+    if (l->untried && glmq_check_add(l->check, GLMQ_NOTE, "entries-not-tried", NULL, l->file,
+                                     "%zu entries take too long to hold against %zu modules",
+                                     l->untried, l->count))
+        return no_memory(err);
+    return any && !closed && !l->untried ? look_at_rest(l, err) : GLMQ_OK;
 }
 
 glmq_status glmq_check_lists(glmq_check *c, const glmq_graph *g, glmq_error *err)
 {
     const glmq_catalog *cat = g->catalog;
+    const cJSON *inner = glmq_json_get(cat->quant, "quantization"); /* ModelOpt */
     lists l = { .check = c, .graph = g, .file = cat->quant_file };
     glmq_status st;
 
     if (!cat->quant) return GLMQ_OK;
     st = collect(&l, err);
-    if (!st) st = look_at_lists(&l, cat->quant, err);
+    if (!st) st = look_at_lists(&l, cJSON_IsObject(inner) ? inner : cat->quant, err);
     glmq_free(l.modules);
     glmq_strmap_free(&l.paths);
     return st;

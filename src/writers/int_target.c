@@ -245,6 +245,14 @@ static void follow_source(const glmq_int_format *f, const glmq_target *t, const 
         e.group_rows = t->enc.group_rows;
     }
     if (!f->whole_tensor) e.group_rows = 1;
+    if (f->only_bits && e.bits != f->only_bits) {
+        if (e.bits > f->only_bits && !want->reason) want->reason = "the format has fewer bits";
+        e.bits = f->only_bits;
+    }
+    if (f->no_order && e.act_order == GLMQ_ACT_ORDER) {
+        if (!want->reason) want->reason = f->order_note;
+        e.act_order = f->act_order;
+    }
     want->enc = e;
     if (e.act_order == GLMQ_ACT_ORDER && !want->reason) want->reason = f->order_note;
     if (!fits(&e, x)) stay(want, x, "its shape does not fill the packing: F32 holds its values");
@@ -273,7 +281,7 @@ static void obey(const glmq_int_format *f, const glmq_target *t, const glmq_grap
     if (!want->enc.scale_dtype) want->enc.scale_dtype = scale_dtype(f, t, g, x);
     want->enc.act_order = f->act_order;
     if (x->parts == 1 && int_params(&x->part[0].enc, &from) && from.act_order &&
-        from.group == want->enc.group)
+        from.group == want->enc.group && !f->no_order)
         want->enc.act_order = GLMQ_ACT_ORDER;
 }
 

@@ -11,6 +11,8 @@ typedef struct glmq_int_format {
     uint8_t scale_dtype;        /* of every checkpoint; NONE: as the source has it    */
     uint8_t act_order;          /* where the columns are in order: NONE, or TRIVIAL    */
     int whole_tensor;           /* can store one scale for everything                 */
+    uint8_t only_bits;          /* it has no other width; 0: several                  */
+    int no_order;               /* it has no place for a real act-order               */
     const char *order_note;     /* what the user should know of a real act-order here */
 } glmq_int_format;
 

@@ -6,5 +6,3 @@ for to in same gptq gptq:v2 compressed-tensors f32; do
 done
 glmq-inspect --digest src | grep -P '^model\t'
 glmq-convert src model.gguf --to gguf --allow-incomplete | tail -1
-t glmq-convert gptq back --to awq
-t glmq-convert gptq back --to same --set experts.up=awq

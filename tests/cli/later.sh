@@ -1,7 +1,7 @@
 # Words of the contract that this version does not have: status 4, never a silent accept.
 sample
 for o in --stats --html=x --vq-codebooks=x --check=vllm; do t glmq-inspect $o sample; done
-for o in --target-bpw=4 --imatrix=x --donor=x --fix=index --fix-metadata=a=b --drop-experts=x \
+for o in --target-bpw=4 --donor=x --fix=index --fix-metadata=a=b --drop-experts=x \
     --part=1/2 --finalize --device=cpu --gpu-memory=1G --verify=forward; do
     t glmq-convert $o sample out --to bf16
 done
@@ -18,5 +18,5 @@ t glmq-inspect sample.tar
 gzip -n sample.tar
 t glmq-inspect sample.tar.gz
 ls
-for f in fp8 fp8:block=128 awq nvfp4 mxfp4 tq3 vq aqlm; do t glmq-convert sample never --to $f; done
+for f in fp8 fp8:block=128 nvfp4 mxfp4 tq3 vq aqlm; do t glmq-convert sample never --to $f; done
 t glmq-inspect --from aqlm sample

@@ -16,6 +16,13 @@ static const struct {
     { "gptq-4-asym-v1", "gptq" },
     { "gptq-8-v2", "gptq" },
     { "gptq-2-asym-v2", "gptq" },
+    /* make_mixed.py */
+    { "ct-mixed", "compressed-tensors" },
+    { "ct-int3-loose", "compressed-tensors" },
+    { "gptq-mixed", "gptq" },
+    { "gptq-planar", "gptq" },
+    { "awq-asym-g32", "awq" },
+    { "awq-sym-g16", "awq" },
     { "tq3-g64-mixed", "tq3" },
     { "tq3-fused", "tq3" },
 };
@@ -88,6 +95,22 @@ static void exact_hops_keep_the_digest(void **state)
         { "gptq-8-v2", "compressed-tensors" },
         { "gptq-2-asym-v2", "gptq:v1" },
         { "gptq-2-asym-v2", "compressed-tensors" },
+        { "ct-mixed", "f32" },
+        { "ct-mixed", "same" },
+        { "ct-int3-loose", "same" },
+        { "ct-int3-loose", "compressed-tensors" },
+        { "ct-int3-loose", "gptq" },
+        { "gptq-mixed", "compressed-tensors" },
+        { "gptq-mixed", "gptq:v2" },
+        { "gptq-planar", "same" },
+        { "gptq-planar", "gptq" },
+        { "gptq-planar", "compressed-tensors" },
+        { "awq-asym-g32", "gptq" },
+        { "awq-sym-g16", "compressed-tensors" },
+        { "ct-int4-asym-g32", "awq" },
+        { "gptq-4-asym-v1", "awq" },
+        { "gptq-2-asym-v2", "awq" },
+        { "ct-int3-loose", "awq" },
         { "tq3-g64-mixed", "f32" },
         { "tq3-g64-mixed", "same" },
         { "tq3-fused", "f32" },
@@ -109,11 +132,48 @@ static void exact_hops_keep_the_digest(void **state)
     }
 }
 
+/* The same codes, scales and zeros in every packing that holds them, and back. */
+static void chains_end_with_the_bytes_they_began_with(void **state)
+{
+    static const struct {
+        const char *from, *hops[5];
+    } chains[] = {
+        { "awq-asym-g32", { "gptq", "compressed-tensors", "gptq:v2", "awq" } },
+        { "awq-sym-g16", { "compressed-tensors", "gptq:v2", "awq" } },
+        { "awq-sym-g16", { "gptq", "awq" } },
+        { "awq-asym-g32", { "same", "awq" } },
+        { "gptq-4-asym-v1", { "awq", "compressed-tensors", "awq", "gptq" } },
+        { "ct-int4-asym-g32", { "awq", "gptq:v2", "awq", "compressed-tensors" } },
+        { "ct-int4-g16", { "awq", "compressed-tensors" } },
+    };
+    (void)state;
+    for (size_t i = 0; i < GLMQ_COUNT(chains); i++) {
+        char dir[] = "/tmp/glmq-data-XXXXXX", src[1100], dst[64], last[80];
+        glmq_error err;
+
+        assert_non_null(mkdtemp(dir));
+        snprintf(src, sizeof src, "%s", path_of(chains[i].from));
+        for (size_t k = 0; k < GLMQ_COUNT(chains[i].hops) && chains[i].hops[k]; k++) {
+            glmq_run_result r;
+            snprintf(dst, sizeof dst, "%s/%zu", dir, k);
+            if (convert(src, dst, chains[i].hops[k], NULL, NULL, &r, &err))
+                fail_msg("%s -> %s: %s", src, chains[i].hops[k], err.msg);
+            if (r.tensors[GLMQ_RECODE]) fail_msg("%s -> %s: recoded", src, chains[i].hops[k]);
+            snprintf(src, sizeof src, "%s", dst);
+        }
+        snprintf(src, sizeof src, "%s/model.safetensors", path_of(chains[i].from));
+        snprintf(last, sizeof last, "%s/model.safetensors", dst);
+        if (!same_contents(src, last)) fail_msg("%s: other bytes", chains[i].from);
+        assert_int_equal(glmq_out_remove_tree(dir, &err), GLMQ_OK);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_tensor_is_what_the_tools_decode),
         cmocka_unit_test(exact_hops_keep_the_digest),
+        cmocka_unit_test(chains_end_with_the_bytes_they_began_with),
     };
     return cmocka_run_group_tests_name("data", tests, NULL, NULL);
 }
