@@ -180,7 +180,7 @@ static glmq_status start_anew(glmq_place *d, glmq_error *err)
     if (glmq_out_exists(d->partial)) {
         GLMQ_TRY(lock(d, err)); /* not while another run is at it */
         unlock(d);
-        GLMQ_TRY(glmq_out_remove_tree(d->partial, err));
+        GLMQ_TRY(glmq_out_remove_marked(d->partial, "lock", err));
     }
     GLMQ_TRY(glmq_out_mkdir(d->partial, err));
     return lock(d, err);
@@ -383,7 +383,7 @@ static glmq_status make_files(glmq_place *d, const glmq_run_options *opt, glmq_e
 glmq_status glmq_place_files(glmq_place *d, const glmq_run_options *opt, glmq_error *err)
 {
     const glmq_status st = make_files(d, opt, err);
-    if (st && !d->resumed) (void)glmq_out_remove_tree(d->partial, NULL);
+    if (st) glmq_place_abandon(d);
     return st;
 }
 
@@ -393,6 +393,12 @@ static void close_files(glmq_place *d)
         glmq_out_close(d->file[f]);
         d->file[f] = NULL;
     }
+}
+
+void glmq_place_abandon(glmq_place *d)
+{
+    close_files(d);
+    if (!d->resumed) (void)glmq_out_remove_marked(d->partial, "lock", NULL);
 }
 
 void glmq_place_close(glmq_place *d)
@@ -564,7 +570,7 @@ static glmq_status commit_file(glmq_place *d, const glmq_run_options *opt, glmq_
     if (!st) st = glmq_out_rename(file, dst, err);
     if (!st) st = sync_parent(dst, err);
     if (!st && old) st = glmq_out_remove_tree(old, err);
-    if (!st) st = glmq_out_remove_tree(d->partial, err);
+    if (!st) st = glmq_out_remove_marked(d->partial, "lock", err);
     glmq_free(file);
     glmq_free(manifest);
     glmq_free(beside);

@@ -25,6 +25,9 @@ glmq_status glmq_place_files(glmq_place *d, const glmq_run_options *opt, glmq_er
 /* Headers, texts, side files, the manifest; everything durable; the one rename. */
 glmq_status glmq_place_commit(glmq_place *d, const glmq_run_options *opt, const glmq_results *r,
                               glmq_error *err);
+/* Removes DST.partial of a fresh run that would fail again in the same way.  Of one that goes
+ * on from an earlier run nothing is removed. */
+void glmq_place_abandon(glmq_place *d);
 /* Lets go of what is held.  DST.partial stays. */
 void glmq_place_close(glmq_place *d);
 

@@ -432,6 +432,13 @@ static glmq_status carry_out(run *r, glmq_run_result *result, glmq_error *err)
     return fill_result(r, result, err);
 }
 
+/* The source is what it is: the same options meet the same malformed tensor again. */
+static int fails_again(glmq_status st)
+{
+    return st == GLMQ_E_FORMAT || st == GLMQ_E_LIMIT || st == GLMQ_E_UNSUPPORTED ||
+           st == GLMQ_E_INEXACT;
+}
+
 glmq_status glmq_run(const glmq_plan *plan, const glmq_run_options *opt, glmq_run_result *result,
                      glmq_error *err)
 {
@@ -450,6 +457,7 @@ glmq_status glmq_run(const glmq_plan *plan, const glmq_run_options *opt, glmq_ru
     if (!st) {
         st = carry_out(&r, result, err);
         glmq_journal_close(r.journal);
+        if (fails_again(st)) glmq_place_abandon(&r.place);
         glmq_place_close(&r.place);
     }
     glmq_results_close(&r.results);

@@ -344,10 +344,11 @@ glmq_status glmq_out_rename(const char *from, const char *to, glmq_error *err)
     return glmq_fail_sys(err, errno, "%s: cannot be renamed to %s", from, to);
 }
 
-static glmq_status remove_inside(int fd, int depth, glmq_error *err);
+static glmq_status remove_inside(int fd, int depth, const char *last, glmq_error *err);
 
-/* Removes one entry of the folder `dir`. */
-static glmq_status remove_entry(int dir, const char *name, int depth, glmq_error *err)
+/* Removes one entry of the folder `dir`; of what it holds, `last` goes last. */
+static glmq_status remove_entry(int dir, const char *name, int depth, const char *last,
+                                glmq_error *err)
 {
     glmq_status st;
     int fd;
@@ -359,7 +360,7 @@ static glmq_status remove_entry(int dir, const char *name, int depth, glmq_error
         return glmq_fail(err, GLMQ_E_LIMIT, "%s: folders nested deeper than %d", name, TREE_DEPTH);
     fd = sys_open(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
     if (fd < 0) return glmq_fail_sys(err, errno, "%s: cannot open", name);
-    st = remove_inside(fd, depth + 1, err);
+    st = remove_inside(fd, depth + 1, last, err);
     if (st) return glmq_within(err, st, "%s", name);
     if (unlinkat(dir, name, AT_REMOVEDIR))
         return glmq_fail_sys(err, errno, "%s: cannot remove", name);
@@ -367,7 +368,7 @@ static glmq_status remove_entry(int dir, const char *name, int depth, glmq_error
 }
 
 /* Empties the folder; `fd` is closed. */
-static glmq_status remove_inside(int fd, int depth, glmq_error *err)
+static glmq_status remove_inside(int fd, int depth, const char *last, glmq_error *err)
 {
     glmq_status st = GLMQ_OK;
     struct dirent *entry;
@@ -384,16 +385,23 @@ static glmq_status remove_inside(int fd, int depth, glmq_error *err)
             if (errno) st = glmq_fail_sys(err, errno, "cannot list the folder");
             break;
         }
-        if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
-            st = remove_entry(dirfd(dir), entry->d_name, depth, err);
+        if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..") &&
+            (!last || strcmp(entry->d_name, last)))
+            st = remove_entry(dirfd(dir), entry->d_name, depth, NULL, err);
     }
+    if (!st && last) st = remove_entry(dirfd(dir), last, depth, NULL, err);
     closedir(dir);
     return st;
 }
 
 glmq_status glmq_out_remove_tree(const char *path, glmq_error *err)
 {
-    return remove_entry(AT_FDCWD, path, 0, err);
+    return remove_entry(AT_FDCWD, path, 0, NULL, err);
+}
+
+glmq_status glmq_out_remove_marked(const char *path, const char *mark, glmq_error *err)
+{
+    return remove_entry(AT_FDCWD, path, 0, mark, err);
 }
 
 glmq_status glmq_out_link(const char *from, const char *to, glmq_error *err)

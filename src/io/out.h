@@ -31,6 +31,9 @@ glmq_status glmq_out_sync_dir(const char *path, glmq_error *err);
 glmq_status glmq_out_rename(const char *from, const char *to, glmq_error *err);
 /* Removes a folder and the plain files and folders in it; follows no links. */
 glmq_status glmq_out_remove_tree(const char *path, glmq_error *err);
+/* Likewise, the file `mark` in it after all else: what is left when the work is cut short can
+ * still be told by it. */
+glmq_status glmq_out_remove_marked(const char *path, const char *mark, glmq_error *err);
 /* A second name for the same file; GLMQ_E_UNSUPPORTED where the two cannot be one (another
  * device, a file system without links, links not allowed to us). */
 glmq_status glmq_out_link(const char *from, const char *to, glmq_error *err);

@@ -1,5 +1,6 @@
 /* io: sources that notice what happens to their files; outputs that are safe. */
 #include "base/error.h"
+#include "base/fault.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "glmq/source.h"
@@ -391,6 +392,27 @@ static void removing_a_tree_follows_no_links(void **state)
     assert_int_equal(glmq_out_remove_tree(in_folder("t"), NULL), GLMQ_OK);
 }
 
+static void a_tree_that_is_cut_down_keeps_its_mark_to_the_end(void **state)
+{
+    static const char *const names[] = { "t/a", "t/mark", "t/sub/file", "t/z" };
+    int through = 0;
+    (void)state;
+    for (long n = 1; !through; n++) {
+        if (!glmq_out_exists(in_folder("t"))) assert_int_equal(mkdir(in_folder("t"), 0777), 0);
+        if (!glmq_out_exists(in_folder("t/sub")))
+            assert_int_equal(mkdir(in_folder("t/sub"), 0777), 0);
+        for (size_t i = 0; i < 4; i++) write_file(folder, names[i], "x", 1);
+        glmq_fail_alloc_at(n);
+        (void)glmq_out_remove_marked(in_folder("t"), "mark", NULL);
+        through = glmq_fault_pending();
+        glmq_fail_alloc_at(0);
+        if (!glmq_out_exists(in_folder("t/mark")))
+            for (size_t i = 0; i < 4; i++)
+                assert_int_equal(glmq_out_exists(in_folder(names[i])), 0);
+    }
+    assert_int_equal(glmq_out_exists(in_folder("t")), 0);
+}
+
 static void space_is_asked_of_the_nearest_folder_that_exists(void **state)
 {
     uint64_t here = 0, there = 0;
@@ -440,6 +462,7 @@ int main(void)
         TEST(a_small_file_that_fails_leaves_the_old_one),
         TEST(folders_are_made_synced_renamed_and_removed),
         TEST(removing_a_tree_follows_no_links),
+        TEST(a_tree_that_is_cut_down_keeps_its_mark_to_the_end),
         TEST(space_is_asked_of_the_nearest_folder_that_exists),
         TEST(a_lock_is_held_against_others_until_it_is_closed),
     };
