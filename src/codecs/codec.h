@@ -1,8 +1,8 @@
 /* What a storage format implements: see design "codec and encoding".
  *
- * Life of a tensor: layout() bounds every size; check() refuses data that could go out
- * of range and resolves what only the data can tell; after that decode, encode and
- * get_codes cannot fail. */
+ * Life of a tensor: layout() bounds every size; check() (and check_rows()) refuses data that
+ * could go out of range and resolves what only the data can tell; after that decode, encode
+ * and get_codes cannot fail. */
 #ifndef GLMQ_CODECS_CODEC_H
 #define GLMQ_CODECS_CODEC_H
 

@@ -108,10 +108,11 @@ int ints_zero_at(const ints_map *m, uint64_t r, uint64_t g)
     return half;
 }
 
-/* Packed zeros that are within one word each. */
+/* Packed zeros that are within one word each, and no wider than their field. */
 static int has_simple_zeros(const ints_map *m)
 {
-    return m->zero_kind == INTS_PACKED && fills_words(m->bits) && !m->planar && !m->loose;
+    return m->zero_kind == INTS_PACKED && fills_words(m->bits) && !m->planar && !m->loose &&
+           !m->unmasked;
 }
 
 static unsigned bit_in_word(const ints_map *m, uint64_t bit)

@@ -5,6 +5,7 @@
 
 #include "base/cpu.h"
 #include "dtype.h"
+#include "tq3_block.h"
 #include <stddef.h>
 #include <stdint.h>
 
@@ -103,6 +104,13 @@ typedef struct glmq_kernels {
     /* Codes only: scales and offsets of the blocks are left alone. */
     void (*block_get[BLOCK_KINDS])(const uint8_t *src, size_t blocks, uint8_t *q);
     void (*block_put[BLOCK_KINDS])(const uint8_t *q, size_t blocks, uint8_t *dst);
+
+    /* Whole groups one after the other, norm[g] that of group g. */
+    void (*tq3_decode)(const tq3_rotation *r, const uint8_t *packed, const float *norm,
+                       size_t groups, float *w);
+    /* `bounds`: the 2^bits - 1 numbers between those of the book. */
+    void (*tq3_encode)(const tq3_rotation *r, const float *bounds, const float *w, size_t groups,
+                       uint8_t *packed, float *norm);
 
     /* Whole GGUF blocks of every type. */
     void (*decode[GLMQ_DT_COUNT])(const uint8_t *src, size_t blocks, float *w);

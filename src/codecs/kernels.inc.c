@@ -10,6 +10,7 @@
 #include "q5_0_block.h"
 #include "q5_1_block.h"
 #include "q8_0_block.h"
+#include "tq3_kernels.inc.c"
 
 /* ---- plain floats ---- */
 
@@ -542,6 +543,8 @@ const glmq_kernels KERNELS = {
     .block_encode = { encode_q4_0, encode_q4_1, encode_q5_0, encode_q5_1, encode_q8_0 },
     .block_get = { get_q4_0, get_q4_1, get_q5_0, get_q5_1, get_q8_0 },
     .block_put = { put_q4_0, put_q4_1, put_q5_0, put_q5_1, put_q8_0 },
+    .tq3_decode = tq3_decode,
+    .tq3_encode = tq3_encode,
     .decode = {
         [GLMQ_DT_Q4_0] = decode_q4_0,
         [GLMQ_DT_Q4_1] = decode_q4_1,

@@ -48,6 +48,9 @@ static const struct slots {
         [GLMQ_SLOT_SCALES] = "scales",
         [GLMQ_SLOT_BOOK] = "codebooks" },
       0 },
+    { "tq3",
+      { [GLMQ_SLOT_CODES] = "weight.tq_packed", [GLMQ_SLOT_SCALES] = "weight.tq_norms" },
+      0 },
     { "fp8",
       { [GLMQ_SLOT_CODES] = "weight",
         [GLMQ_SLOT_SCALES] = "weight_scale",
@@ -276,7 +279,9 @@ static glmq_status carry_files(glmq_plan *p, const glmq_hf_config *config, glmq_
     const glmq_source *src = p->graph->source;
     for (size_t i = 0; i < glmq_source_count(src); i++) {
         const char *name = glmq_source_name(src, i);
+        uint64_t planned;
         if (!travels(p->graph->catalog, name, config)) continue;
+        if (glmq_strmap_get(&p->names, name, strlen(name), &planned)) continue; /* written anew */
         if (is_runs_own(name))
             GLMQ_TRY(glmq_plan_drop(p, name, "a side file with a name of glmq's own", err));
         else if (glmq_source_size(src, i) >= side_file_max)

@@ -45,11 +45,7 @@ static const struct listed {
 /* Those whose format this version refuses.  A row goes when its format is read. */
 static const char *const pending_list[] = {
     "glm47flash-nvfp4-compressed-tensors",
-    "glm47flash-tq3",
-    "glm47flash-tq3-mixed",
     "glm5-nvfp4-modelopt",
-    "glm5-tq3",
-    "glm5-tq3-v07",
 };
 
 static inline int is_pending(const struct listed *f)

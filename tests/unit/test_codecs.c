@@ -184,6 +184,7 @@ static glmq_encoding case_encoding(const cJSON *e)
                        strcmp(zeros, "mid") ? GLMQ_ZERO_STORED : GLMQ_ZERO_MID,
                        dtype_of(glmq_json_string(e, "scale")), number_of(e, "variant"));
     enc.act_order = (uint8_t)number_of(e, "act_order");
+    enc.seed = (uint64_t)number_of(e, "seed");
     return enc;
 }
 

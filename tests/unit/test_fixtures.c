@@ -451,7 +451,6 @@ static void other_formats_are_refused_by_name(void **state)
     } cases[] = {
         { "glm5-nvfp4-modelopt", "NVFP4" },
         { "glm47flash-nvfp4-compressed-tensors", "nvfp4-pack-quantized" },
-        { "glm5-tq3", "TQ3" },
     };
     const char *root = fixtures_or_skip();
 
