@@ -69,6 +69,7 @@ typedef struct glmq_graph glmq_graph;
     X(MTP_NORM, "mtp.norm", NORM)                                      \
     X(MTP_EMBED, "mtp.embed", TABLE)                                   \
     X(MTP_HEAD, "mtp.head", TABLE)                                     \
+    X(CODEBOOK, "codebook", SCALE)                                     \
     X(OTHER, "other", OTHER)
 /* clang-format on */
 
@@ -135,7 +136,8 @@ typedef struct glmq_dropped {
 typedef struct glmq_graph_options {
     const char *from;         /* reader to use, NULL: detect                       */
     int allow_incomplete;     /* missing tensors are a problem, not an error       */
-    const char *vq_codebooks; /* folder with codebooks that a VQ checkpoint lacks  */
+    const char *vq_codebooks; /* folder with codebooks that a VQ checkpoint lacks; */
+                              /* NULL: none.  Read while the graph is opened only   */
     int tolerate;             /* with allow_incomplete: stored tensors that cannot be   */
                               /* read are problems, too, and left out                   */
 } glmq_graph_options;

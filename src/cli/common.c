@@ -110,12 +110,22 @@ static glmq_status open_both(glmq_checkpoint *c, const char *path, const glmq_gr
     return name_once(err, st, path);
 }
 
-glmq_status glmq_checkpoint_open(glmq_checkpoint *c, const char *path, const char *from,
-                                 int allow_incomplete, glmq_error *err)
+/* The option, or the environment; "" is none. */
+static const char *codebooks_folder(const glmq_common *common)
 {
-    const glmq_graph_options opt = { .from = from,
-                                     .allow_incomplete = allow_incomplete != GLMQ_OPEN_WHOLE,
-                                     .tolerate = allow_incomplete == GLMQ_OPEN_BROKEN };
+    const char *folder = common->vq_codebooks ? common->vq_codebooks : getenv("VQ_CODEBOOKS_DIR");
+    return folder && *folder ? folder : NULL;
+}
+
+glmq_status glmq_checkpoint_open(glmq_checkpoint *c, const char *path, const char *from,
+                                 const glmq_common *common, int allow_incomplete, glmq_error *err)
+{
+    const glmq_graph_options opt = {
+        .from = from,
+        .allow_incomplete = allow_incomplete != GLMQ_OPEN_WHOLE,
+        .tolerate = allow_incomplete == GLMQ_OPEN_BROKEN,
+        .vq_codebooks = codebooks_folder(common),
+    };
 
     *c = (glmq_checkpoint){ 0 };
     const glmq_status st = open_both(c, path, &opt, err);

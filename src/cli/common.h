@@ -15,9 +15,10 @@ typedef enum glmq_progress_mode {
 
 typedef struct glmq_common {
     const char *from;
-    int jobs;        /* 0: as many as processors */
-    uint64_t memory; /* 0: 2 GiB                 */
-    int progress;    /* glmq_progress_mode       */
+    const char *vq_codebooks; /* NULL: VQ_CODEBOOKS_DIR of the environment */
+    int jobs;                 /* 0: as many as processors */
+    uint64_t memory;          /* 0: 2 GiB                 */
+    int progress;             /* glmq_progress_mode       */
     int json, quiet, verbose;
 } glmq_common;
 
@@ -38,7 +39,8 @@ typedef struct glmq_common {
       "only results and errors" },                                                             \
     { "verbose", 'v', NULL, glmq_take_more, offsetof(type, common.verbose), NULL,              \
       "say more" },                                                                            \
-    { "vq-codebooks", 0, "DIR", glmq_take_later, 0, NULL, NULL },                              \
+    { "vq-codebooks", 0, "DIR", glmq_take_text, offsetof(type, common.vq_codebooks), NULL,     \
+      "codebooks that a VQ checkpoint left out (or VQ_CODEBOOKS_DIR)" },                       \
     { "list-formats", 0, NULL, glmq_take_formats, 0, NULL, "formats, and their options" },     \
     { "man", 0, NULL, glmq_take_man, 0, NULL, NULL },                                          \
     { "completion", 0, NULL, glmq_take_completion, 0, NULL, NULL },                            \
@@ -58,7 +60,7 @@ enum { GLMQ_OPEN_WHOLE, GLMQ_OPEN_INCOMPLETE, GLMQ_OPEN_BROKEN };
 /* Opens `path`.  What the contract names but this version cannot read (URLs, archives) is
  * GLMQ_E_UNSUPPORTED.  Messages begin with the path. */
 glmq_status glmq_checkpoint_open(glmq_checkpoint *c, const char *path, const char *from,
-                                 int allow_incomplete, glmq_error *err);
+                                 const glmq_common *common, int allow_incomplete, glmq_error *err);
 void glmq_checkpoint_close(glmq_checkpoint *c);
 
 /* GLMQ_E_UNSUPPORTED where `format` ("nvfp4", "fp8:block=128"; may be NULL) is a word of the

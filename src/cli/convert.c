@@ -439,7 +439,7 @@ static glmq_status verify_result(job *j, glmq_report *r, glmq_error *err)
     *r = (glmq_report){
         .level = GLMQ_VERIFY_VALUES, .source = j->src, .result = j->dst, .max_rmse_allowed = -1
     };
-    GLMQ_TRY(glmq_checkpoint_open(&result, j->plan->dst, NULL, 1, err));
+    GLMQ_TRY(glmq_checkpoint_open(&result, j->plan->dst, NULL, &s->common, 1, err));
     glmq_status st = compare_result(j, result.graph, r, err);
     if (!st && !s->common.json && !s->common.quiet &&
         print_comparison(r, s->common.verbose, stdout))
@@ -487,8 +487,8 @@ static glmq_status prepare(job *j, glmq_error *err)
 {
     GLMQ_TRY(check_settings(j->s, err));
     GLMQ_TRY(open_recipe(j, err));
-    GLMQ_TRY(
-        glmq_checkpoint_open(&j->source, j->src, j->s->common.from, j->s->allow_incomplete, err));
+    GLMQ_TRY(glmq_checkpoint_open(&j->source, j->src, j->s->common.from, &j->s->common,
+                                  j->s->allow_incomplete, err));
     say_problems(j);
     if (j->s->imatrix)
         GLMQ_TRY(glmq_imatrix_consider(&program, j->s->imatrix, j->source.graph, j->s->common.quiet,

@@ -23,9 +23,21 @@ uint64_t glmq_tensor_parameters(const glmq_tensor *t)
     return t->rows * t->cols; /* bounded when the graph was built */
 }
 
-double glmq_bits_per_weight(uint64_t bytes, uint64_t parameters)
+double glmq_tensor_shared(const glmq_tensor *t)
 {
-    return parameters ? 8 * (double)bytes / (double)parameters : 0;
+    double bytes = 0;
+
+    for (int i = 0; i < t->parts; i++) {
+        const glmq_encoding *e = &t->part[i].enc;
+        if (e->codec && e->codec->share)
+            bytes += e->codec->share(e, t->part[i].rows * t->part[i].cols);
+    }
+    return bytes;
+}
+
+double glmq_bits_per_weight(double bytes, uint64_t parameters)
+{
+    return parameters ? 8 * bytes / (double)parameters : 0;
 }
 
 const char *glmq_tensor_shard(const glmq_graph *g, const glmq_tensor *t)
@@ -58,13 +70,14 @@ static glmq_status add_tensor(glmq_facts *f, const glmq_tensor *t, glmq_error *e
     const uint64_t bytes = glmq_tensor_bytes(t), parameters = glmq_tensor_parameters(t);
     glmq_fact_row *row;
 
-    f->bytes += bytes;
+    if (t->role != GLMQ_ROLE_CODEBOOK) f->bytes += bytes; /* else it is in its users' shares */
     if (!glmq_is_weight(t)) return GLMQ_OK;
     row = row_for(f, t);
     if (!row) return glmq_fail(err, GLMQ_E_NOMEM, "counting tensors");
     row->tensors++;
     row->parameters += parameters;
     row->bytes += bytes;
+    row->shared += glmq_tensor_shared(t);
     f->tensors++;
     f->parameters += parameters;
     f->shard_tensors[t->part[0].span[GLMQ_SLOT_CODES].file]++;
@@ -93,6 +106,7 @@ static int by_role(const void *x, const void *y)
 glmq_status glmq_facts_open(glmq_facts *f, const glmq_graph *g, glmq_error *err)
 {
     const size_t files = glmq_source_count(glmq_graph_source(g));
+    double shared = 0;
 
     *f = (glmq_facts){ .graph = g };
     f->shard_tensors = glmq_alloc_zero(files ? files : 1, sizeof *f->shard_tensors);
@@ -102,6 +116,8 @@ glmq_status glmq_facts_open(glmq_facts *f, const glmq_graph *g, glmq_error *err)
     for (size_t i = 0; i < glmq_graph_problem_count(g); i++)
         f->problems[glmq_graph_problem(g, i)->severity]++;
     count_mtp(f);
+    for (size_t i = 0; i < f->count; i++) shared += f->rows[i].shared;
+    f->bytes += (uint64_t)(shared + 0.5); /* the shares of a table add up to the whole of it */
     if (f->count) qsort(f->rows, f->count, sizeof *f->rows, by_role);
     return GLMQ_OK;
 }

@@ -12,11 +12,13 @@ typedef struct glmq_fact_row {
     glmq_role role;
     char encoding[GLMQ_ENCODING_TEXT];
     uint64_t tensors, parameters, bytes;
+    double shared; /* bytes of tables outside of the tensors, as far as they fall to these  */
 } glmq_fact_row;
 
 typedef struct glmq_facts {
     const glmq_graph *graph;
-    uint64_t tensors, parameters, bytes; /* of the weights; companions included in bytes   */
+    uint64_t tensors, parameters, bytes; /* of the weights; companions included in bytes,  */
+                                         /* and shared tables, once                        */
     uint64_t mtp_layers;                 /* that are stored                                */
     uint64_t problems[3];                /* by glmq_severity                               */
     glmq_fact_row *rows;                 /* by role                                        */
@@ -30,7 +32,9 @@ void glmq_facts_close(glmq_facts *f);
 /* The encoding of a tensor, as printed ("q4_0", or "f32+q4_0" for one in two). */
 void glmq_tensor_encoding_text(const glmq_tensor *t, char text[GLMQ_ENCODING_TEXT]);
 uint64_t glmq_tensor_parameters(const glmq_tensor *t);
-double glmq_bits_per_weight(uint64_t bytes, uint64_t parameters);
+/* Bytes of tables that the tensor shares with others (codebooks), as far as they fall to it. */
+double glmq_tensor_shared(const glmq_tensor *t);
+double glmq_bits_per_weight(double bytes, uint64_t parameters);
 /* The file that a tensor's codes lie in. */
 const char *glmq_tensor_shard(const glmq_graph *g, const glmq_tensor *t);
 #endif

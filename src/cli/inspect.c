@@ -146,7 +146,7 @@ static glmq_status take_diff(glmq_inspection *in, const settings *s, glmq_checkp
     in->diff = (glmq_report){
         .level = GLMQ_VERIFY_VALUES, .source = in->path, .result = s->diff, .max_rmse_allowed = -1
     };
-    GLMQ_TRY(glmq_checkpoint_open(other, s->diff, NULL, 1, err));
+    GLMQ_TRY(glmq_checkpoint_open(other, s->diff, NULL, &s->common, 1, err));
     glmq_meter_begin(&tee.meter, s->common.progress, s->common.quiet, "comparing");
     tee.meter.counts = 1;
     const glmq_status st = glmq_verify(in->graph, other->graph, &opt, &in->diff.total, err);
@@ -244,7 +244,7 @@ static glmq_status inspect(const char *path, const settings *s, glmq_error *err)
 
     if (!st && !s->common.from) st = glmq_imatrix_show(path, s->common.json, s->check, &done, err);
     if (st || done) return st;
-    st = glmq_checkpoint_open(&c, path, s->common.from,
+    st = glmq_checkpoint_open(&c, path, s->common.from, &s->common,
                               s->check ? GLMQ_OPEN_BROKEN : GLMQ_OPEN_INCOMPLETE, err);
     in.graph = c.graph;
     if (!st) st = s->dump ? dump(c.graph, s, err) : gather_and_print(&in, s, &other, err);

@@ -33,7 +33,7 @@ static void json_head(glmq_json_out *j, const glmq_inspection *in)
     glmq_json_str(j, "model_type", glmq_graph_model_type(g));
     glmq_json_uint(j, "parameters", f->parameters);
     glmq_json_uint(j, "bytes", f->bytes);
-    glmq_json_real(j, "bits_per_weight", glmq_bits_per_weight(f->bytes, f->parameters));
+    glmq_json_real(j, "bits_per_weight", glmq_bits_per_weight((double)f->bytes, f->parameters));
     json_count(j, "layers", h, h ? h->layers : 0);
     json_count(j, "mtp_layers", h, f->mtp_layers);
     json_count(j, "experts", h, h ? h->experts : 0);
@@ -69,7 +69,8 @@ static void json_roles(glmq_json_out *j, const glmq_inspection *in)
         glmq_json_uint(j, "tensors", r->tensors);
         glmq_json_uint(j, "parameters", r->parameters);
         glmq_json_uint(j, "bytes", r->bytes);
-        glmq_json_real(j, "bits_per_weight", glmq_bits_per_weight(r->bytes, r->parameters));
+        glmq_json_real(j, "bits_per_weight",
+                       glmq_bits_per_weight((double)r->bytes + r->shared, r->parameters));
         glmq_json_end(j);
     }
     glmq_json_end(j);
@@ -100,7 +101,9 @@ static void json_tensor(glmq_json_out *j, const glmq_inspection *in, size_t i)
     glmq_json_end(j);
     glmq_tensor_encoding_text(t, encoding);
     glmq_json_str(j, "encoding", encoding);
-    glmq_json_real(j, "bits_per_weight", glmq_bits_per_weight(bytes, glmq_tensor_parameters(t)));
+    glmq_json_real(
+        j, "bits_per_weight",
+        glmq_bits_per_weight((double)bytes + glmq_tensor_shared(t), glmq_tensor_parameters(t)));
     glmq_json_uint(j, "bytes", bytes);
     glmq_json_str(j, "shard", glmq_tensor_shard(in->graph, t));
     if (in->tensor_digests && in->tensor_digests[i][0])

@@ -124,7 +124,7 @@ static void print_size(const glmq_inspection *in, FILE *out)
     fprintf(out, "%s in %" PRIu64 " tensors\n", glmq_count_text(f->parameters).s, f->tensors);
     print_field("size", out);
     fprintf(out, "%s, %.3f bits per weight\n", glmq_bytes_text(f->bytes).s,
-            glmq_bits_per_weight(f->bytes, f->parameters));
+            glmq_bits_per_weight((double)f->bytes, f->parameters));
     print_field("files", out);
     fprintf(out, "%zu with tensors\n", in->graph->catalog->shard_count);
     if (glmq_graph_dropped_count(in->graph)) {
@@ -147,7 +147,7 @@ static int print_rows(const glmq_facts *f, FILE *out)
         glmq_cell_text(&t, r->encoding);
         glmq_cell(&t, "%" PRIu64, r->tensors);
         glmq_cell(&t, "%" PRIu64, r->parameters);
-        glmq_cell(&t, "%.3f", glmq_bits_per_weight(r->bytes, r->parameters));
+        glmq_cell(&t, "%.3f", glmq_bits_per_weight((double)r->bytes + r->shared, r->parameters));
         glmq_cell(&t, "%" PRIu64, r->bytes);
     }
     return glmq_table_print(&t, 0, out);
@@ -183,7 +183,9 @@ static void tensor_cells(glmq_table *table, const glmq_inspection *in, size_t i)
     glmq_cell(table, "%s", glmq_role_name(t->role));
     shape_cell(table, t);
     glmq_cell_text(table, encoding);
-    glmq_cell(table, "%.3f", glmq_bits_per_weight(glmq_tensor_bytes(t), glmq_tensor_parameters(t)));
+    glmq_cell(table, "%.3f",
+              glmq_bits_per_weight((double)glmq_tensor_bytes(t) + glmq_tensor_shared(t),
+                                   glmq_tensor_parameters(t)));
     glmq_cell(table, "%" PRIu64, glmq_tensor_bytes(t));
     glmq_cell_text(table, glmq_tensor_shard(in->graph, t));
     if (in->tensor_digests)

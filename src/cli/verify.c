@@ -116,8 +116,8 @@ static glmq_status verify(const glmq_args *args, const settings *s, glmq_error *
 
     if (s->html && glmq_out_exists(s->html))
         return glmq_fail(err, GLMQ_E_EXISTS, "%s: exists", s->html);
-    glmq_status st = glmq_checkpoint_open(&a, args->operand[0], s->common.from, 1, err);
-    if (!st) st = glmq_checkpoint_open(&b, args->operand[1], NULL, 1, err);
+    glmq_status st = glmq_checkpoint_open(&a, args->operand[0], s->common.from, &s->common, 1, err);
+    if (!st) st = glmq_checkpoint_open(&b, args->operand[1], NULL, &s->common, 1, err);
     if (!st) {
         say_incomplete(a.graph, args->operand[0], s);
         say_incomplete(b.graph, args->operand[1], s);

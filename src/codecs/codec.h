@@ -1,8 +1,8 @@
 /* What a storage format implements: see design "codec and encoding".
  *
- * Life of a tensor: layout() bounds every size; check() refuses data that could go out
- * of range and resolves what only the data can tell; after that decode, encode and
- * get_codes cannot fail. */
+ * Life of a tensor: layout() bounds every size; check() (and check_rows()) refuses data that
+ * could go out of range and resolves what only the data can tell; after that decode, encode
+ * and get_codes cannot fail. */
 #ifndef GLMQ_CODECS_CODEC_H
 #define GLMQ_CODECS_CODEC_H
 
@@ -19,7 +19,7 @@ typedef struct glmq_slot_layout {
     glmq_dtype dtype; /* NONE: the slot does not exist in this encoding           */
     uint8_t rank;     /* of the stored array                                      */
     uint8_t optional; /* may be absent in a file that is read                     */
-    uint64_t dims[3];
+    uint64_t dims[4];
     uint64_t bytes;
     uint64_t stripe_rows, stripe_bytes;
 } glmq_slot_layout;
@@ -117,6 +117,13 @@ struct glmq_codec {
 
     /* Prints / parses the parameters behind "name:" ("bits=4,group=128,sym"). */
     size_t (*print)(const glmq_encoding *, char *text, size_t cap); /* NULL: no parameters */
+
+    /* Do two encodings.tables hold the same?  NULL: only if they are the same. */
+    int (*same_tables)(const void *a, const void *b);
+
+    /* Bytes of tables that lie outside of every slot and are shared, as far as they fall to
+     * `weights` weights.  NULL: there are none. */
+    double (*share)(const glmq_encoding *, uint64_t weights);
 };
 
 /* THE list of codecs: registry.c, from table.h. */
@@ -131,7 +138,7 @@ glmq_encoding glmq_encoding_of_dtype(glmq_dtype dtype);
 glmq_dtype glmq_encoding_dtype(const glmq_encoding *enc);
 int glmq_encoding_is_plain(const glmq_encoding *enc); /* f32, f16, bf16 */
 
-/* Bits per weight, companions included, for a rows x cols matrix. */
+/* Bits per weight, companions and shared tables included, for a rows x cols matrix. */
 double glmq_encoding_bpw(const glmq_encoding *enc, uint64_t rows, uint64_t cols);
 
 /* Columns per scale of the codes view: a group of 0, or wider than the row, is the row. */

@@ -84,7 +84,8 @@ static ints_map gptq_map(const glmq_encoding *e, const glmq_bufs *b, glmq_tile t
         .zero_first = t.row,
         .zero_word = 1,
         .zero_group = ceil_div_u64(t.of_rows * e->bits, 32),
-        .minus_one = e->variant == GPTQ_V1,
+        .minus_one = e->variant == GPTQ_V1 || e->variant == GPTQ_V1_OR,
+        .unmasked = e->variant == GPTQ_V1_OR,
         .perm = e->act_order ? b->buf[GLMQ_SLOT_PERM] : NULL,
     };
 }
@@ -201,9 +202,10 @@ static size_t gptq_print(const glmq_encoding *e, char *text, size_t cap)
 {
     const size_t n = ints_print(e, text, cap);
     const int more = snprintf(n < cap ? text + n : NULL, n < cap ? cap - n : 0, ",%s",
-                              e->variant == GPTQ_V1 ? "v1"
-                              : is_planar(e)        ? "planar"
-                                                    : "v2");
+                              e->variant == GPTQ_V1      ? "v1"
+                              : e->variant == GPTQ_V1_OR ? "v1-or"
+                              : is_planar(e)             ? "planar"
+                                                         : "v2");
     return n + (size_t)more;
 }
 

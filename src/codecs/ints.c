@@ -2,32 +2,24 @@
  *
  * Codes are unpacked in blocks of ROWS rows by CODES_CHUNK columns on the stack.  Where the
  * file stores the input dimension first (GPTQ) such a block is a transpose of 32-bit words:
- * ROWS words side by side are one cache line of it. */
+ * ROWS words side by side are one cache line of it.  Decoding is in ints_decode.c. */
 #include "ints.h"
 #include "base/error.h"
 #include "base/num.h"
 #include "base/safe.h"
+#include "ints_parts.h"
 #include "ints_rule.h"
 #include "planar.h"
 #include <stdio.h>
 #include <string.h>
 
-enum {
-    ROWS = 16,
-    WORDS = CODES_CHUNK / 4, /* of a chunk of 8-bit codes            */
-    TABLE = 512              /* groups of a row held as floats       */
-};
+enum { WORDS = CODES_CHUNK / 4 }; /* of a chunk of 8-bit codes */
 
 static const size_t float_bytes[FLOAT_KINDS] = { 2, 2, 4 };
 
-static uint64_t least(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
 /* ---- scales and zeros, one by one ---- */
 
-static float scale_at(const ints_map *m, uint64_t r, uint64_t g)
+float ints_scale_at(const ints_map *m, uint64_t r, uint64_t g)
 {
     const uint64_t i = r * m->scale_row + g * m->scale_group;
     if (m->scale_kind == FLOAT_F16) return f32_from_f16(load_le16(m->scales + 2 * i));
@@ -72,6 +64,11 @@ static uint64_t zero_rows(const ints_map *m)
 /* AWQ's order of the 8 rows of a word: where the nibble of row 8k + i begins. */
 static const uint8_t nibble_at[8] = { 0, 16, 4, 20, 8, 24, 12, 28 };
 
+unsigned ints_nibble_at(uint64_t row)
+{
+    return nibble_at[row % 8];
+}
+
 static int packed_zero(const ints_map *m, uint64_t r, uint64_t g)
 {
     const uint64_t bit = (m->zero_first + r) * m->bits;
@@ -92,22 +89,64 @@ static int packed_zero(const ints_map *m, uint64_t r, uint64_t g)
     }
     v = load_le32(p);
     if (fills_words(m->bits)) {
+        if (m->unmasked) return (int)(v >> at & mask) + 1;
         if (m->minus_one) v += ones_of(m->bits);
         return (int)(v >> at & mask);
     }
     v >>= at;
     if (at + m->bits > 32) v |= load_le32(p + 4 * m->zero_word) << (32 - at);
+    if (m->unmasked) return (int)(v & mask) + 1;
     return (int)((v + (m->minus_one ? 1 : 0)) & mask);
 }
 
-/* In the frame of the codes view. */
-static int zero_at(const ints_map *m, uint64_t r, uint64_t g)
+int ints_zero_at(const ints_map *m, uint64_t r, uint64_t g)
 {
     const int half = 1 << (m->frame - 1);
     if (m->zero_kind == INTS_PACKED) return packed_zero(m, r, g);
     if (m->zero_kind == INTS_BYTES)
         return (int8_t)m->zeros[r * m->zero_row + g * m->zero_group] + half;
     return half;
+}
+
+/* Packed zeros that are within one word each, and no wider than their field. */
+static int has_simple_zeros(const ints_map *m)
+{
+    return m->zero_kind == INTS_PACKED && fills_words(m->bits) && !m->planar && !m->loose &&
+           !m->unmasked;
+}
+
+static unsigned bit_in_word(const ints_map *m, uint64_t bit)
+{
+    return m->interleaved ? nibble_at[bit % 32 / 4] : (unsigned)(bit % 32);
+}
+
+void ints_zeros_of(const ints_map *m, uint64_t r, uint64_t g, size_t groups, int32_t *zero)
+{
+    const uint64_t bit = (m->zero_first + r) * m->bits;
+    const uint32_t mask = (1u << m->bits) - 1, more = m->minus_one ? ones_of(m->bits) : 0;
+    const unsigned at = bit_in_word(m, bit);
+    const uint8_t *p;
+
+    if (!has_simple_zeros(m)) {
+        for (size_t i = 0; i < groups; i++) zero[i] = ints_zero_at(m, r, g + i);
+        return;
+    }
+    p = m->zeros + 4 * (bit / 32 * m->zero_word + g * m->zero_group);
+    for (size_t i = 0; i < groups; i++)
+        zero[i] = (int32_t)((load_le32(p + 4 * i * m->zero_group) + more) >> at & mask);
+}
+
+void ints_zeros_across(const ints_map *m, uint64_t r, uint64_t rows, uint64_t g, int32_t *zero)
+{
+    const uint32_t mask = (1u << m->bits) - 1, more = m->minus_one ? ones_of(m->bits) : 0;
+    const uint8_t *p = m->zeros + 4 * g * m->zero_group;
+
+    for (uint64_t i = 0; !has_simple_zeros(m) && i < rows; i++) zero[i] = ints_zero_at(m, r + i, g);
+    for (uint64_t i = 0; has_simple_zeros(m) && i < rows; i++) {
+        const uint64_t bit = (m->zero_first + r + i) * m->bits;
+        const uint32_t word = load_le32(p + 4 * (bit / 32 * m->zero_word));
+        zero[i] = (int32_t)((word + more) >> bit_in_word(m, bit) & mask);
+    }
 }
 
 /* Zeros of rows [r, r + n) of group g, n at most zero_rows: whole words, fields of no
@@ -153,8 +192,7 @@ static size_t words_of(const ints_map *m, size_t n)
     return (n * m->bits + 31) / 32;
 }
 
-/* How a tile is walked: row-major codes in single rows, the others in blocks. */
-static uint64_t block_rows(const ints_map *m)
+uint64_t ints_block_rows(const ints_map *m)
 {
     if (m->interleaved) return ROWS;
     return m->code_bytes || m->code_word == 1 ? 1 : ROWS;
@@ -223,9 +261,8 @@ static void store_loose(const ints_map *m, uint64_t r, uint64_t c, size_t n, con
     }
 }
 
-/* Codes of rows [r, r + rows) and columns [c, c + n), in the frame of the codes view. */
-static void load_codes(const ints_map *m, uint64_t r, uint64_t rows, uint64_t c, size_t n,
-                       uint8_t *q, uint64_t stride)
+void ints_load_codes(const ints_map *m, uint64_t r, uint64_t rows, uint64_t c, size_t n, uint8_t *q,
+                     uint64_t stride)
 {
     const glmq_kernels *k = glmq_kernels_now();
     uint8_t turned[ROWS * WORDS * 4];
@@ -300,155 +337,6 @@ static void store_codes(const ints_map *m, uint64_t r, uint64_t rows, uint64_t c
     glmq_kernels_now()->transpose(turned, WORDS, rows, words_of(m, n), p, m->code_word);
 }
 
-/* ---- decode ---- */
-
-/* Columns that lie in one group, from c on and at most n. */
-static size_t group_run(const ints_map *m, uint64_t c, size_t n)
-{
-    return (size_t)least(m->group - c % m->group, n);
-}
-
-static void decode_row(const ints_map *m, uint64_t r, uint64_t c, size_t n, const uint8_t *q,
-                       float *w)
-{
-    const glmq_kernels *k = glmq_kernels_now();
-    for (size_t i = 0, run; i < n; i += run) {
-        const uint64_t g = (c + i) / m->group;
-        run = group_run(m, c + i, n - i);
-        k->scale(q + i, run, zero_at(m, r, g), scale_at(m, r, g), w + i);
-    }
-}
-
-/* Permuted columns: each has its own group, so a row's scales and zeros are made floats once
- * and looked up.  Rows of more groups than TABLE pay for each column. */
-typedef struct group_table {
-    float scale[ROWS][TABLE], zero[ROWS][TABLE];
-} group_table;
-
-static void fill_table(const ints_map *m, uint64_t r, uint64_t rows, group_table *t)
-{
-    for (uint32_t g = 0; g < m->groups; g++)
-        for (uint64_t i = 0; i < rows; i++) {
-            t->scale[i][g] = scale_at(m, r + i, g);
-            t->zero[i][g] = (float)zero_at(m, r + i, g);
-        }
-}
-
-static void decode_columns(const ints_map *m, uint64_t r, uint64_t c, size_t n, const uint8_t *q,
-                           float *w)
-{
-    for (size_t i = 0; i < n; i++) {
-        const uint32_t g = load_le32(m->perm + 4 * (c + i));
-        w[i] = (float)(q[i] - zero_at(m, r, g)) * scale_at(m, r, g);
-    }
-}
-
-static void decode_permuted(const ints_map *m, float *w)
-{
-    const glmq_kernels *k = glmq_kernels_now();
-    const uint64_t step = block_rows(m);
-    uint8_t q[ROWS * CODES_CHUNK];
-    group_table table;
-
-    for (uint64_t r = 0; r < m->rows; r += step) {
-        const uint64_t rows = least(step, m->rows - r);
-        if (m->groups <= TABLE) fill_table(m, r, rows, &table);
-        for (uint64_t c = 0; c < m->cols; c += CODES_CHUNK) {
-            const size_t n = (size_t)least(CODES_CHUNK, m->cols - c);
-            load_codes(m, r, rows, c, n, q, CODES_CHUNK);
-            for (uint64_t i = 0; i < rows; i++) {
-                float *at = w + (r + i) * m->cols + c;
-                if (m->groups <= TABLE)
-                    k->scale_by(q + i * CODES_CHUNK, n, m->perm + 4 * c, table.zero[i],
-                                table.scale[i], at);
-                else
-                    decode_columns(m, r + i, c, n, q + i * CODES_CHUNK, at);
-            }
-        }
-    }
-}
-
-/* A chunk of whole groups: scales and zeros of its rows, made floats and ints together. */
-enum { GROUP_LEAST = 16, CHUNK_GROUPS = CODES_CHUNK / GROUP_LEAST };
-typedef struct chunk_table {
-    float scale[ROWS][CHUNK_GROUPS];
-    int32_t zero[ROWS][CHUNK_GROUPS];
-} chunk_table;
-
-static int in_whole_groups(const ints_map *m, uint64_t c, size_t n)
-{
-    return m->group >= GROUP_LEAST && c % m->group == 0 && n % m->group == 0;
-}
-
-static void fill_scales(const ints_map *m, uint64_t r, uint64_t rows, uint64_t g, size_t groups,
-                        chunk_table *t)
-{
-    const glmq_kernels *k = glmq_kernels_now();
-    const size_t each = float_bytes[m->scale_kind];
-    float column[ROWS];
-
-    if (m->scale_group == 1) { /* a row's scales lie side by side */
-        for (uint64_t i = 0; i < rows; i++)
-            k->widen[m->scale_kind](m->scales + each * ((r + i) * m->scale_row + g), groups,
-                                    t->scale[i]);
-        return;
-    }
-    for (size_t j = 0; j < groups; j++) {
-        if (m->scale_row == 1) /* those of a group do */
-            k->widen[m->scale_kind](m->scales + each * (r + (g + j) * m->scale_group), rows,
-                                    column);
-        for (uint64_t i = 0; i < rows; i++)
-            t->scale[i][j] = m->scale_row == 1 ? column[i] : scale_at(m, r + i, g + j);
-    }
-}
-
-static void fill_chunk(const ints_map *m, uint64_t r, uint64_t rows, uint64_t g, size_t groups,
-                       chunk_table *t)
-{
-    const int half = 1 << (m->frame - 1);
-
-    fill_scales(m, r, rows, g, groups, t);
-    for (uint64_t i = 0; i < rows; i++)
-        for (size_t j = 0; j < groups; j++)
-            t->zero[i][j] = m->zero_kind == INTS_MID ? half : zero_at(m, r + i, g + j);
-}
-
-static void decode_block(const ints_map *m, uint64_t r, uint64_t rows, uint64_t c, size_t n,
-                         const uint8_t *q, float *w)
-{
-    const glmq_kernels *k = glmq_kernels_now();
-    const size_t groups = in_whole_groups(m, c, n) ? n / m->group : 0;
-    chunk_table t;
-
-    if (groups) fill_chunk(m, r, rows, c / m->group, groups, &t);
-    for (uint64_t i = 0; i < rows; i++) {
-        float *at = w + (r + i) * m->cols + c;
-        if (groups)
-            k->scale_groups(q + i * CODES_CHUNK, groups, m->group, t.zero[i], t.scale[i], at);
-        else
-            decode_row(m, r + i, c, n, q + i * CODES_CHUNK, at);
-    }
-}
-
-void ints_decode(const ints_map *m, float *w)
-{
-    const uint64_t step = block_rows(m);
-    uint8_t q[ROWS * CODES_CHUNK];
-
-    if (m->perm) {
-        decode_permuted(m, w);
-        return;
-    }
-    for (uint64_t r = 0; r < m->rows; r += step) {
-        const uint64_t rows = least(step, m->rows - r);
-        for (uint64_t c = 0; c < m->cols; c += CODES_CHUNK) {
-            const size_t n = (size_t)least(CODES_CHUNK, m->cols - c);
-            load_codes(m, r, rows, c, n, q, CODES_CHUNK);
-            decode_block(m, r, rows, c, n, q, w);
-        }
-    }
-}
-
 /* ---- encode ---- */
 
 static void encode_scales(const ints_map *m, const float *w)
@@ -483,9 +371,9 @@ static void encode_row(const ints_map *m, uint64_t r, uint64_t c, size_t n, cons
 
     for (size_t i = 0, run; i < n; i += run) {
         const uint64_t g = (c + i) / m->group;
-        const float s = scale_at(m, r, g);
-        const int zero = zero_at(m, r, g) - frame;
-        run = group_run(m, c + i, n - i);
+        const float s = ints_scale_at(m, r, g);
+        const int zero = ints_zero_at(m, r, g) - frame;
+        run = ints_group_run(m, c + i, n - i);
         if (m->rule == RULE_GPTQ)
             k->quantize(w + i, run, s, zero, 2 * half - 1, q + i);
         else
@@ -495,7 +383,7 @@ static void encode_row(const ints_map *m, uint64_t r, uint64_t c, size_t n, cons
 
 void ints_encode(const ints_map *m, const float *w)
 {
-    const uint64_t step = block_rows(m);
+    const uint64_t step = ints_block_rows(m);
     uint8_t q[ROWS][CODES_CHUNK];
     const uint8_t *row[ROWS];
 
@@ -532,7 +420,7 @@ static void get_scales(const ints_map *m, float *scale)
                 k->widen[m->scale_kind](m->scales + each * (r + g * m->scale_group), rows, column);
             for (uint64_t i = 0; i < rows; i++)
                 scale[(r + i) * m->groups + g] =
-                    m->scale_row == 1 ? column[i] : scale_at(m, r + i, g);
+                    m->scale_row == 1 ? column[i] : ints_scale_at(m, r + i, g);
         }
     }
 }
@@ -549,14 +437,14 @@ static void get_zeros(const ints_map *m, glmq_codes *codes)
     }
     for (uint64_t r = 0; r < m->rows; r++)
         for (uint32_t g = 0; g < m->groups; g++)
-            codes->zero[r * m->groups + g] = (int16_t)zero_at(m, r, g);
+            codes->zero[r * m->groups + g] = (int16_t)ints_zero_at(m, r, g);
     for (size_t i = 0; i < count; i++)
         if (codes->zero[i] != half) codes->no_zero = 0;
 }
 
 void ints_get(const ints_map *m, glmq_codes *codes)
 {
-    const uint64_t step = block_rows(m);
+    const uint64_t step = ints_block_rows(m);
     const uint64_t chunk = step == 1 ? m->cols : CODES_CHUNK;
 
     codes->kind = GLMQ_CODES_INT;
@@ -573,8 +461,8 @@ void ints_get(const ints_map *m, glmq_codes *codes)
     if (!codes->q) return;
     for (uint64_t r = 0; r < m->rows; r += step)
         for (uint64_t c = 0; c < m->cols; c += chunk)
-            load_codes(m, r, least(step, m->rows - r), c, (size_t)least(chunk, m->cols - c),
-                       codes->q + r * m->cols + c, m->cols);
+            ints_load_codes(m, r, least(step, m->rows - r), c, (size_t)least(chunk, m->cols - c),
+                            codes->q + r * m->cols + c, m->cols);
 }
 
 glmq_status ints_fit(const codes_target *to, const glmq_codes *codes, glmq_tile t, glmq_error *err)
@@ -645,7 +533,7 @@ static glmq_status put_small(const ints_map *m, const codes_target *to, const gl
 glmq_status ints_put(const ints_map *m, const codes_target *to, const glmq_codes *codes,
                      glmq_tile t, glmq_error *err)
 {
-    const uint64_t step = block_rows(m), zero_step = zero_rows(m);
+    const uint64_t step = ints_block_rows(m), zero_step = zero_rows(m);
     uint8_t room[ROWS][CODES_CHUNK];
     const uint8_t *row[ROWS];
 

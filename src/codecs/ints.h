@@ -37,6 +37,7 @@ typedef struct ints_map {
     uint64_t zero_first; /* packed, interleaved: number of the tile's first row */
     uint64_t zero_word, zero_row, zero_group;
     int minus_one; /* stored less one (GPTQ v1)                           */
+    int unmasked;  /* … and a zero is the field plus one, up to 2^bits    */
 
     uint8_t *perm; /* NULL: columns are in order                          */
 } ints_map;

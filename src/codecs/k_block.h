@@ -19,20 +19,22 @@
 
 enum { K_WEIGHTS = 256 };
 
-/* Two bits of weight i: four weights a byte, 32 bytes for 128 weights. */
-GLMQ_HD int k_two_bits(const uint8_t *qs, int i)
+/* Run k of 16: its two bits are at `shift` of 16 bytes; 32 bytes hold 128 weights. */
+GLMQ_HD const uint8_t *k_pairs(const uint8_t *qs, int k, int *shift)
 {
-    return qs[i / 128 * 32 + i % 32] >> i % 128 / 32 * 2 & 3;
+    *shift = k % 8 / 2 * 2;
+    return qs + k / 8 * 32 + k % 2 * 16;
 }
 
 GLMQ_HD void q2_k_decode_block(const uint8_t *block, float *w)
 {
-    const uint8_t *qs = block + 16;
     const float d = f32_from_f16(load_le16(block + 80)), dmin = f32_from_f16(load_le16(block + 82));
 
-    for (int k = 0; k < 16; k++) {
+    for (int k = 0; k < 16; k++, w += 16) {
         const float step = d * (float)(block[k] & 15), least = dmin * (float)(block[k] >> 4);
-        for (int i = 16 * k; i < 16 * k + 16; i++) w[i] = step * (float)k_two_bits(qs, i) - least;
+        int shift;
+        const uint8_t *q = k_pairs(block + 16, k, &shift);
+        for (int l = 0; l < 16; l++) w[l] = step * (float)(q[l] >> shift & 3) - least;
     }
 }
 
@@ -47,12 +49,13 @@ GLMQ_HD void q3_k_decode_block(const uint8_t *block, float *w)
 {
     const float d = f32_from_f16(load_le16(block + 108));
 
-    for (int k = 0; k < 16; k++) {
+    for (int k = 0; k < 16; k++, w += 16) {
         const float step = d * (float)q3_k_scale(block + 96, k);
-        for (int i = 16 * k; i < 16 * k + 16; i++) {
-            const int high = block[i % 32] >> i / 32 & 1;
-            w[i] = step * (float)(k_two_bits(block + 32, i) - (high ? 0 : 4));
-        }
+        const uint8_t *high = block + k % 2 * 16;
+        int shift;
+        const uint8_t *q = k_pairs(block + 32, k, &shift);
+        for (int l = 0; l < 16; l++)
+            w[l] = step * (float)(((q[l] >> shift & 3) | (high[l] >> k / 2 & 1) << 2) - 4);
     }
 }
 
@@ -99,12 +102,15 @@ GLMQ_HD void q6_k_decode_block(const uint8_t *block, float *w)
     const uint8_t *ql = block, *qh = block + 128, *sc = block + 192;
     const float d = f32_from_f16(load_le16(block + 208));
 
-    for (int i = 0; i < K_WEIGHTS; i++) {
-        const int half = i / 128, k = i % 128 / 32, l = i % 32;
-        const int byte = ql[64 * half + 32 * (k & 1) + l];
-        const int low = k < 2 ? byte & 15 : byte >> 4;
-        const int q = (low | (qh[32 * half + l] >> 2 * k & 3) << 4) - 32;
-        w[i] = d * (float)(int8_t)sc[i / 16] * (float)q;
+    for (int k = 0; k < 16; k++, w += 16) {
+        const int half = k / 8, quarter = k % 8 / 2, from = k % 2 * 16;
+        const uint8_t *low = ql + 64 * half + 32 * (quarter & 1) + from,
+                      *high = qh + 32 * half + from;
+        const float step = d * (float)(int8_t)sc[k];
+        for (int l = 0; l < 16; l++) {
+            const int q = (low[l] >> quarter / 2 * 4 & 15) | (high[l] >> 2 * quarter & 3) << 4;
+            w[l] = step * (float)(q - 32);
+        }
     }
 }
 

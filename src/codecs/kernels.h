@@ -5,6 +5,7 @@
 
 #include "base/cpu.h"
 #include "dtype.h"
+#include "tq3_block.h"
 #include <stddef.h>
 #include <stdint.h>
 
@@ -46,6 +47,9 @@ typedef struct glmq_kernels {
     void (*unpack[BITS_MAX + 1])(const uint8_t *src, size_t n, uint8_t *q);
     void (*pack[BITS_MAX + 1])(const uint8_t *q, size_t n, uint8_t *dst);
 
+    /* Likewise n codes of 1..16 bits, into 16 bits each. */
+    void (*unpack_wide)(const uint8_t *src, size_t n, unsigned bits, uint16_t *q);
+
     /* dst[c][r] = src[r][c] for 32-bit words; strides in words. */
     void (*transpose)(const uint8_t *src, size_t src_stride, size_t rows, size_t cols, uint8_t *dst,
                       size_t dst_stride);
@@ -61,6 +65,19 @@ typedef struct glmq_kernels {
     /* Groups of 2 * half codes whose first half lies in the low nibbles <-> codes. */
     void (*halves_get)(const uint8_t *src, size_t groups, size_t half, uint8_t *q);
     void (*halves_put)(const uint8_t *q, size_t groups, size_t half, uint8_t *dst);
+    /* The same from packed codes; NULL where a level or a width has no such loop.  Groups are
+     * of whole sixteens: of a bit stream; of the nibble at bit `at` of each word.  Zeros and
+     * scales are `step` apart. */
+    void (*stream_groups[BITS_MAX + 1])(const uint8_t *src, size_t groups, size_t group,
+                                        const int32_t *zero, const float *s, size_t step, float *w);
+    void (*nibble_groups)(const uint32_t *word, unsigned at, size_t groups, size_t group,
+                          const int32_t *zero, const float *s, size_t step, float *w);
+    /* 16 rows of whole sixteens of columns: streams whose words lie side by side, `stride`
+     * bytes from one word of them all to the next.  Column c uses zero and scale
+     * [16 * group[c] + row]. */
+    void (*turned[BITS_MAX + 1])(const uint8_t *src, size_t stride, size_t cols,
+                                 const uint32_t *group, const float *zero, const float *scale,
+                                 float *w, size_t w_stride);
 
     /* The least and the greatest of n > 0 floats. */
     void (*extremes)(const float *w, size_t n, float *lo, float *hi);
@@ -75,10 +92,28 @@ typedef struct glmq_kernels {
     /* out = q + add; returns nonzero when any is not in 0..most. */
     int (*shift)(const uint8_t *q, size_t n, int add, int most, uint8_t *out);
 
+    /* w[j][i] = book[q[j]][i] * s[j], for n entries of `width` floats. */
+    void (*book_scale)(const float *book, size_t width, const uint16_t *q, size_t n, const float *s,
+                       float *w);
+    /* out[j] = table[q[j]], n pieces of `bytes` bytes that begin every `stride` of the table. */
+    void (*gather)(const uint8_t *table, size_t stride, size_t bytes, const uint32_t *q, size_t n,
+                   uint8_t *out);
+    /* w[j][i] = (0 + e(j, 0)[i] + e(j, 1)[i] + …) * s[j], for n sums of `terms` terms of `width`
+     * floats: e(j, m) begins at books[q[j * terms + m] * stride]. */
+    void (*book_sums)(const float *books, size_t stride, size_t terms, size_t width,
+                      const uint32_t *q, size_t n, const float *s, float *w);
+
     void (*block_encode[BLOCK_KINDS])(const float *w, size_t blocks, uint8_t *dst);
     /* Codes only: scales and offsets of the blocks are left alone. */
     void (*block_get[BLOCK_KINDS])(const uint8_t *src, size_t blocks, uint8_t *q);
     void (*block_put[BLOCK_KINDS])(const uint8_t *q, size_t blocks, uint8_t *dst);
+
+    /* Whole groups one after the other, norm[g] that of group g. */
+    void (*tq3_decode)(const tq3_rotation *r, const uint8_t *packed, const float *norm,
+                       size_t groups, float *w);
+    /* `bounds`: the 2^bits - 1 numbers between those of the book. */
+    void (*tq3_encode)(const tq3_rotation *r, const float *bounds, const float *w, size_t groups,
+                       uint8_t *packed, float *norm);
 
     /* Whole GGUF blocks of every type. */
     void (*decode[GLMQ_DT_COUNT])(const uint8_t *src, size_t blocks, float *w);

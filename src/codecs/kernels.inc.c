@@ -10,6 +10,7 @@
 #include "q5_0_block.h"
 #include "q5_1_block.h"
 #include "q8_0_block.h"
+#include "tq3_kernels.inc.c"
 
 /* ---- plain floats ---- */
 
@@ -195,31 +196,88 @@ STREAM(6)
 STREAM(7)
 #undef STREAM
 
-/* In squares of 8 x 8 words: both sides stay in a few cache lines. */
+/* Three bytes hold any code of up to 16 bits; the last ones are taken byte by byte. */
+static inline void unpack_any(const uint8_t *restrict src, size_t n, unsigned bits,
+                              uint16_t *restrict q)
+{
+    const size_t bytes = (n * bits + 7) / 8;
+    const uint32_t mask = (1u << bits) - 1;
+    for (size_t i = 0; i < n; i++) {
+        const size_t at = i * bits / 8;
+        uint32_t v = src[at];
+        if (at + 1 < bytes) v |= (uint32_t)src[at + 1] << 8;
+        if (at + 2 < bytes) v |= (uint32_t)src[at + 2] << 16;
+        q[i] = (uint16_t)(v >> i * bits % 8 & mask);
+    }
+}
+
+static void unpack_wide(const uint8_t *restrict src, size_t n, unsigned bits, uint16_t *restrict q)
+{
+    size_t i = 0;
+    if (bits == 8)
+        for (; i < n; i++) q[i] = src[i];
+    else if (bits == 16)
+        for (; i < n; i++) q[i] = load_le16(src + 2 * i);
+    else if (bits == 12) /* four codes in six bytes, spread over eight */
+        for (; i + 8 <= n; i += 4) {
+            const uint64_t v = load_le64(src + i / 4 * 6);
+            store_le64((uint8_t *)(q + i), (v & 0xfff) | (v & 0xfff000) << 4 |
+                                               (v & UINT64_C(0xfff000000)) << 8 |
+                                               (v & UINT64_C(0xfff000000000)) << 12);
+        }
+    else
+        for (; i + 8 <= n && i / 8 * bits + bits + 8 <= (n * bits + 7) / 8; i += 8)
+            for (unsigned j = 0; j < 8; j++) {
+                const uint64_t v = load_le64(src + i / 8 * bits + j * bits / 8);
+                q[i + j] = (uint16_t)(v >> j * bits % 8 & ((1u << bits) - 1));
+            }
+    unpack_any(src + i / 8 * bits + i % 8 * bits / 8, n - i, bits, q + i);
+}
+
+#ifdef HAVE_LANES
+
+enum { SIDE = 8 };
+
+static void turn_square(const uint8_t *restrict src, size_t src_stride, uint8_t *restrict dst,
+                        size_t dst_stride)
+{
+    __m256 v[SIDE];
+    for (size_t i = 0; i < SIDE; i++)
+        v[i] = _mm256_loadu_ps((const float *)(const void *)(src + 4 * i * src_stride));
+    turn_8(v);
+    for (size_t i = 0; i < SIDE; i++)
+        _mm256_storeu_ps((float *)(void *)(dst + 4 * i * dst_stride), v[i]);
+}
+
+#else
+
 enum { SIDE = 16 }; /* words: a cache line */
 
+static void turn_square(const uint8_t *restrict src, size_t src_stride, uint8_t *restrict dst,
+                        size_t dst_stride)
+{
+    uint32_t square[SIDE][SIDE], line[SIDE];
+    for (size_t i = 0; i < SIDE; i++) memcpy(square[i], src + 4 * i * src_stride, sizeof line);
+    for (size_t j = 0; j < SIDE; j++) {
+        for (size_t i = 0; i < SIDE; i++) line[i] = square[i][j];
+        memcpy(dst + 4 * j * dst_stride, line, sizeof line);
+    }
+}
+
+#endif
+
+/* In squares: both sides stay in a few cache lines. */
 static void transpose(const uint8_t *restrict src, size_t src_stride, size_t rows, size_t cols,
                       uint8_t *restrict dst, size_t dst_stride)
 {
-    size_t r = 0;
-    for (; r + SIDE <= rows; r += SIDE) {
-        size_t c = 0;
-        for (; c + SIDE <= cols; c += SIDE) {
-            uint32_t square[SIDE][SIDE];
-            for (size_t i = 0; i < SIDE; i++)
-                memcpy(square[i], src + 4 * ((r + i) * src_stride + c), sizeof square[i]);
-            for (size_t j = 0; j < SIDE; j++) {
-                uint32_t line[SIDE];
-                for (size_t i = 0; i < SIDE; i++) line[i] = square[i][j];
-                memcpy(dst + 4 * ((c + j) * dst_stride + r), line, sizeof line);
-            }
-        }
-        for (; c < cols; c++)
-            for (size_t i = 0; i < SIDE; i++)
-                memcpy(dst + 4 * (c * dst_stride + r + i), src + 4 * ((r + i) * src_stride + c), 4);
-    }
-    for (; r < rows; r++)
-        for (size_t c = 0; c < cols; c++)
+    const size_t whole_rows = rows / SIDE * SIDE, whole_cols = cols / SIDE * SIDE;
+
+    for (size_t r = 0; r < whole_rows; r += SIDE)
+        for (size_t c = 0; c < whole_cols; c += SIDE)
+            turn_square(src + 4 * (r * src_stride + c), src_stride, dst + 4 * (c * dst_stride + r),
+                        dst_stride);
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = r < whole_rows ? whole_cols : 0; c < cols; c++)
             memcpy(dst + 4 * (c * dst_stride + r), src + 4 * (r * src_stride + c), 4);
 }
 
@@ -351,6 +409,93 @@ static int shift(const uint8_t *restrict q, size_t n, int add, int most, uint8_t
     return bad;
 }
 
+/* ---- codebooks ---- */
+
+static inline void scale_entries(const float *restrict book, size_t width,
+                                 const uint16_t *restrict q, size_t n, const float *restrict s,
+                                 float *restrict w)
+{
+    for (size_t j = 0; j < n; j++)
+        for (size_t i = 0; i < width; i++) w[j * width + i] = book[q[j] * width + i] * s[j];
+}
+
+/* The usual widths are constants, so that an entry is a vector or two. */
+static void book_scale(const float *book, size_t width, const uint16_t *q, size_t n, const float *s,
+                       float *w)
+{
+    if (width == 4)
+        scale_entries(book, 4, q, n, s, w);
+    else if (width == 8)
+        scale_entries(book, 8, q, n, s, w);
+    else
+        scale_entries(book, width, q, n, s, w);
+}
+
+static inline void gather_pieces(const uint8_t *restrict table, size_t stride, size_t bytes,
+                                 const uint32_t *restrict q, size_t n, uint8_t *restrict out)
+{
+    for (size_t j = 0; j < n; j++) memcpy(out + j * bytes, table + q[j] * stride, bytes);
+}
+
+static void gather(const uint8_t *table, size_t stride, size_t bytes, const uint32_t *q, size_t n,
+                   uint8_t *out)
+{
+    if (bytes == 16)
+        gather_pieces(table, stride, 16, q, n, out);
+    else if (bytes == 8)
+        gather_pieces(table, stride, 8, q, n, out);
+    else if (bytes == 32)
+        gather_pieces(table, stride, 32, q, n, out);
+    else
+        gather_pieces(table, stride, bytes, q, n, out);
+}
+
+/* Sums that stay in registers: `width` is a constant of at most 16. */
+static inline void sum_few(const float *restrict books, size_t stride, size_t terms, size_t width,
+                           const uint32_t *restrict q, size_t n, const float *restrict s,
+                           float *restrict w)
+{
+    for (size_t j = 0; j < n; j++) {
+        float sum[16] = { 0 };
+        for (size_t m = 0; m < terms; m++) {
+            const float *e = books + *q++ * stride;
+            for (size_t i = 0; i < width; i++) sum[i] += e[i];
+        }
+        for (size_t i = 0; i < width; i++) w[j * width + i] = sum[i] * s[j];
+    }
+}
+
+static void sum_any(const float *restrict books, size_t stride, size_t terms, size_t width,
+                    const uint32_t *restrict q, size_t n, const float *restrict s,
+                    float *restrict w)
+{
+    for (size_t j = 0; j < n; j++, w += width) {
+        for (size_t i = 0; i < width; i++) w[i] = 0.0f;
+        for (size_t m = 0; m < terms; m++) {
+            const float *e = books + *q++ * stride;
+            for (size_t i = 0; i < width; i++) w[i] += e[i];
+        }
+        for (size_t i = 0; i < width; i++) w[i] *= s[j];
+    }
+}
+
+static void book_sums(const float *books, size_t stride, size_t terms, size_t width,
+                      const uint32_t *q, size_t n, const float *s, float *w)
+{
+    if (width == 4)
+        sum_few(books, stride, terms, 4, q, n, s, w);
+    else if (width == 8 && terms == 1)
+        sum_few(books, stride, 1, 8, q, n, s, w);
+    else if (width == 8 && terms == 2)
+        sum_few(books, stride, 2, 8, q, n, s, w);
+    else if (width == 8)
+        sum_few(books, stride, terms, 8, q, n, s, w);
+    else if (width == 16)
+        sum_few(books, stride, terms, 16, q, n, s, w);
+    else
+        sum_any(books, stride, terms, width, q, n, s, w);
+}
+
 /* ---- GGUF blocks ---- */
 
 #define BLOCKS(type, BYTES)                                                                        \
@@ -386,6 +531,7 @@ BLOCKS(q8_0, Q8_0_BYTES)
 #include "iq_kernels.inc.c"
 #include "k_kernels.inc.c"
 #include "legacy_kernels.inc.c"
+#include "int_kernels.inc.c"
 #include "tern_kernels.inc.c"
 #undef BLOCK_AFTER_BLOCK
 
@@ -396,19 +542,31 @@ const glmq_kernels KERNELS = {
     .scale_fp4 = scale_fp4,
     .unpack = { NULL, NULL, unpack_2, unpack_3, unpack_4, unpack_5, unpack_6, unpack_7, unpack_8 },
     .pack = { NULL, NULL, pack_2, pack_3, pack_4, pack_5, pack_6, pack_7, pack_8 },
+    .unpack_wide = unpack_wide,
     .transpose = transpose,
     .scale = scale,
     .scale_groups = scale_groups,
     .scale_by = scale_by,
     .halves_get = halves_get,
     .halves_put = halves_put,
+#ifdef HAVE_LANES
+    .stream_groups = { [2] = stream_groups_2, [3] = stream_groups_3, [4] = stream_groups_4,
+                       [8] = stream_groups_8 },
+    .nibble_groups = nibble_groups,
+    .turned = { [2] = turned_2, [3] = turned_3, [4] = turned_4, [8] = turned_8 },
+#endif
     .extremes = extremes,
     .quantize = quantize,
     .quantize_in = { quantize_in_f16, quantize_in_bf16, quantize_in_f32 },
     .shift = shift,
+    .book_scale = book_scale,
+    .gather = gather,
+    .book_sums = book_sums,
     .block_encode = { encode_q4_0, encode_q4_1, encode_q5_0, encode_q5_1, encode_q8_0 },
     .block_get = { get_q4_0, get_q4_1, get_q5_0, get_q5_1, get_q8_0 },
     .block_put = { put_q4_0, put_q4_1, put_q5_0, put_q5_1, put_q8_0 },
+    .tq3_decode = tq3_decode,
+    .tq3_encode = tq3_encode,
     .decode = {
         [GLMQ_DT_Q4_0] = decode_q4_0,
         [GLMQ_DT_Q4_1] = decode_q4_1,

@@ -36,6 +36,26 @@ static const uint32_t digits_of_2[16] = {
     0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
 };
 
+/* Eight rows of eight become columns. */
+static inline void turn_8(__m256 v[8])
+{
+    __m256 a[8], b[8];
+    for (int i = 0; i < 8; i += 2) {
+        a[i] = _mm256_unpacklo_ps(v[i], v[i + 1]);
+        a[i + 1] = _mm256_unpackhi_ps(v[i], v[i + 1]);
+    }
+    for (int i = 0; i < 8; i += 4) {
+        b[i] = _mm256_shuffle_ps(a[i], a[i + 2], 0x44);
+        b[i + 1] = _mm256_shuffle_ps(a[i], a[i + 2], 0xee);
+        b[i + 2] = _mm256_shuffle_ps(a[i + 1], a[i + 3], 0x44);
+        b[i + 3] = _mm256_shuffle_ps(a[i + 1], a[i + 3], 0xee);
+    }
+    for (int i = 0; i < 4; i++) {
+        v[i] = _mm256_permute2f128_ps(b[i], b[i + 4], 0x20);
+        v[i + 4] = _mm256_permute2f128_ps(b[i], b[i + 4], 0x31);
+    }
+}
+
 #ifdef __AVX512BW__
 
 typedef __m512i lanes_i;
@@ -65,6 +85,73 @@ static inline lanes_i lanes_shift(lanes_i v, unsigned by)
 static inline lanes_i lanes_shift_each(lanes_i v, const uint32_t by[16])
 {
     return _mm512_srlv_epi32(v, _mm512_loadu_si512(by));
+}
+
+static inline lanes_i lanes_words(const uint32_t *p)
+{
+    return _mm512_loadu_si512(p);
+}
+
+static inline lanes_i lanes_words_at(const uint8_t *p)
+{
+    return _mm512_loadu_si512(p);
+}
+
+static inline lanes_i lanes_or(lanes_i a, lanes_i b)
+{
+    return _mm512_or_si512(a, b);
+}
+
+static inline lanes_i lanes_shift_up(lanes_i v, unsigned by)
+{
+    return _mm512_slli_epi32(v, by);
+}
+
+static inline lanes_f lanes_less_all(lanes_f v, const float s[16])
+{
+    return _mm512_sub_ps(v, _mm512_loadu_ps(s));
+}
+
+static inline lanes_f lanes_times_all(lanes_f v, const float s[16])
+{
+    return _mm512_mul_ps(v, _mm512_loadu_ps(s));
+}
+
+/* Quarters of two or four rows: 0 and 2 of a, of b; 1 and 3. */
+static inline __m512 quarters(__m512 a, __m512 b, int odd)
+{
+    return odd ? _mm512_shuffle_f32x4(a, b, 0xdd) : _mm512_shuffle_f32x4(a, b, 0x88);
+}
+
+/* Sixteen rows of sixteen become columns: squares of four within quarters, then quarters. */
+static inline void lanes_turn(lanes_f v[16])
+{
+    __m512 a[16], b[16];
+    for (int i = 0; i < 16; i += 2) {
+        a[i] = _mm512_unpacklo_ps(v[i], v[i + 1]);
+        a[i + 1] = _mm512_unpackhi_ps(v[i], v[i + 1]);
+    }
+    for (int i = 0; i < 16; i += 4) { /* b[i + k]: column 4q + k of rows i..i+3 in quarter q */
+        b[i] = _mm512_shuffle_ps(a[i], a[i + 2], 0x44);
+        b[i + 1] = _mm512_shuffle_ps(a[i], a[i + 2], 0xee);
+        b[i + 2] = _mm512_shuffle_ps(a[i + 1], a[i + 3], 0x44);
+        b[i + 3] = _mm512_shuffle_ps(a[i + 1], a[i + 3], 0xee);
+    }
+    for (int k = 0; k < 4; k++)
+        for (int odd = 0; odd < 2; odd++) { /* columns k and 8 + k, or 4 + k and 12 + k */
+            const __m512 x = quarters(b[k], b[4 + k], odd), y = quarters(b[8 + k], b[12 + k], odd);
+            v[4 * odd + k] = quarters(x, y, 0);
+            v[4 * odd + k + 8] = quarters(x, y, 1);
+        }
+}
+
+/* Sixteen codes of up to four bits, one to a lane; above a code stand bits of others. */
+static inline lanes_i lanes_spread(uint64_t codes, unsigned bits)
+{
+    const __m512i step = _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14);
+    const __m512i by = _mm512_mullo_epi64(step, _mm512_set1_epi64(bits));
+    const __m512i v = _mm512_srlv_epi64(_mm512_set1_epi64((int64_t)codes), by);
+    return _mm512_mask_blend_epi32(0xaaaa, v, _mm512_slli_epi64(v, 32 - bits));
 }
 
 static inline lanes_i lanes_and(lanes_i a, uint32_t mask)
@@ -211,6 +298,52 @@ static inline lanes_i lanes_shift_each(lanes_i v, const uint32_t by[16])
                       _mm256_srlv_epi32(v.hi, load_8_words(by + 8)) };
 }
 
+static inline lanes_i lanes_words(const uint32_t *p)
+{
+    return (lanes_i){ load_8_words(p), load_8_words(p + 8) };
+}
+
+static inline lanes_i lanes_words_at(const uint8_t *p)
+{
+    const __m256i *at = (const __m256i *)(const void *)p;
+    return (lanes_i){ _mm256_loadu_si256(at), _mm256_loadu_si256(at + 1) };
+}
+
+static inline lanes_i lanes_or(lanes_i a, lanes_i b)
+{
+    return (lanes_i){ _mm256_or_si256(a.lo, b.lo), _mm256_or_si256(a.hi, b.hi) };
+}
+
+static inline lanes_i lanes_shift_up(lanes_i v, unsigned by)
+{
+    return (lanes_i){ _mm256_slli_epi32(v.lo, (int)by), _mm256_slli_epi32(v.hi, (int)by) };
+}
+
+static inline lanes_f lanes_less_all(lanes_f v, const float s[16])
+{
+    return (lanes_f){ _mm256_sub_ps(v.lo, _mm256_loadu_ps(s)),
+                      _mm256_sub_ps(v.hi, _mm256_loadu_ps(s + 8)) };
+}
+
+static inline lanes_f lanes_times_all(lanes_f v, const float s[16])
+{
+    return (lanes_f){ _mm256_mul_ps(v.lo, _mm256_loadu_ps(s)),
+                      _mm256_mul_ps(v.hi, _mm256_loadu_ps(s + 8)) };
+}
+
+static inline __m256i spread_8(uint64_t codes, unsigned bits)
+{
+    const int64_t two = 2 * bits;
+    const __m256i by = _mm256_setr_epi64x(0, two, 2 * two, 3 * two);
+    const __m256i v = _mm256_srlv_epi64(_mm256_set1_epi64x((int64_t)codes), by);
+    return _mm256_blend_epi32(v, _mm256_slli_epi64(v, 32 - (int)bits), 0xaa);
+}
+
+static inline lanes_i lanes_spread(uint64_t codes, unsigned bits)
+{
+    return (lanes_i){ spread_8(codes, bits), spread_8(codes >> 8 * bits, bits) };
+}
+
 static inline lanes_i lanes_and(lanes_i a, uint32_t mask)
 {
     const __m256i m = _mm256_set1_epi32((int)mask);
@@ -333,6 +466,21 @@ static inline lanes_f lanes_from_f16(__m256i halves)
 static inline void lanes_put_f16(lanes_f v, uint8_t *p)
 {
     put_f16(v.lo, v.hi, p);
+}
+
+/* Sixteen rows of sixteen become columns. */
+static inline void lanes_turn(lanes_f v[16])
+{
+    __m256 square[4][8]; /* rows 0..7, columns 0..7 and 8..15; rows 8..15 */
+    for (int i = 0; i < 16; i++) {
+        square[i / 8 * 2][i % 8] = v[i].lo;
+        square[i / 8 * 2 + 1][i % 8] = v[i].hi;
+    }
+    for (int i = 0; i < 4; i++) turn_8(square[i]);
+    for (int i = 0; i < 8; i++) {
+        v[i] = (lanes_f){ square[0][i], square[2][i] };
+        v[i + 8] = (lanes_f){ square[1][i], square[3][i] };
+    }
 }
 
 #endif

@@ -130,6 +130,13 @@ size_t glmq_encoding_print(const glmq_encoding *enc, char *text, size_t cap)
            enc->codec->print(enc, n + 1 < cap ? text + n + 1 : NULL, n + 1 < cap ? cap - n - 1 : 0);
 }
 
+static int same_tables(const glmq_encoding *a, const glmq_encoding *b)
+{
+    if (a->tables == b->tables) return 1;
+    return a->tables && b->tables && a->codec->same_tables &&
+           a->codec->same_tables(a->tables, b->tables);
+}
+
 int glmq_encoding_equal(const glmq_encoding *a, const glmq_encoding *b)
 {
     if (a->codec != b->codec) return 0;
@@ -138,7 +145,7 @@ int glmq_encoding_equal(const glmq_encoding *a, const glmq_encoding *b)
     return a->group == b->group && a->group_rows == b->group_rows && a->bits == b->bits &&
            a->scale_dtype == b->scale_dtype && a->zero_kind == b->zero_kind &&
            a->act_order == b->act_order && a->variant == b->variant && a->seed == b->seed &&
-           a->tables == b->tables;
+           same_tables(a, b);
 }
 
 double glmq_encoding_bpw(const glmq_encoding *enc, uint64_t rows, uint64_t cols)
@@ -151,6 +158,7 @@ double glmq_encoding_bpw(const glmq_encoding *enc, uint64_t rows, uint64_t cols)
         return info->bits ? info->bits : info->block ? 8.0 * info->bytes / info->block : 0;
     if (rows == 0 || cols == 0 || enc->codec->layout(enc, rows, cols, &l, NULL)) return 0;
     for (int i = 0; i < GLMQ_SLOTS; i++) bytes += (double)l.slot[i].bytes;
+    if (enc->codec->share) bytes += enc->codec->share(enc, rows * cols);
     return 8 * bytes / ((double)rows * (double)cols);
 }
 

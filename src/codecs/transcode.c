@@ -4,6 +4,7 @@
 #include "base/safe.h"
 #include "ctpack.h"
 #include "fp4.h"
+#include "gptq.h"
 #include "kernels.h"
 #include <float.h>
 #include <stdio.h>
@@ -91,6 +92,8 @@ static int zeros_certain(const glmq_encoding *from, const glmq_encoding *to)
         return has_offset(from) && has_offset(to) && from->bits <= to->bits;
     if ((from->codec == &glmq_codec_gptq || from->codec == &glmq_codec_awq) && !stored)
         return 0; /* check() may find other zeros */
+    if (from->codec == &glmq_codec_gptq && from->variant == GPTQ_V1_OR)
+        return 0; /* a zero may be 2^bits */
     if (from->codec == &glmq_codec_ctpack && stored && (from->variant & CT_ZERO_I8)) return 0;
     if (to->zero_kind == GLMQ_ZERO_STORED) return bits <= to->bits;
     return bits + stored <= to->bits; /* -2^b < q - zero < 2^b takes b + 1 bits */

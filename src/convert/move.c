@@ -242,7 +242,7 @@ static glmq_status open_part(glmq_mover *m, uint8_t k, glmq_error *err)
         glmq_hash_reset(j->hash[s]);
         if (!j->to->span[s].bytes) continue;
         GLMQ_TRY(reserve(&j->out[s], n, err));
-        memset(j->out[s].data, 0, (size_t)n); /* packed words are filled bit by bit */
+        if (n) memset(j->out[s].data, 0, (size_t)n); /* packed words are filled bit by bit */
     }
     return carry_input_scale(m, j, err);
 }

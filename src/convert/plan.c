@@ -81,6 +81,9 @@ static glmq_status choose_one(glmq_plan *p, const glmq_tensor *t, glmq_want *wan
     if (t->mtp && p->options.mtp == GLMQ_MTP_DROP) {
         want->dropped = 1;
         want->reason = "--mtp=drop";
+    } else if (t->role == GLMQ_ROLE_CODEBOOK && strcmp(p->target.writer->name, "same") != 0) {
+        want->dropped = 1;
+        want->reason = "a codebook, which no tensor of the target uses";
     } else {
         GLMQ_TRY(p->target.writer->choose(&p->target, p->graph, t, want, err));
     }
@@ -375,6 +378,7 @@ static void digest_source(const glmq_plan *p, glmq_hash *h)
     for (size_t i = 0; i < glmq_source_count(src); i++)
         line(h, "source %s %" PRIu64 " %" PRId64, glmq_source_name(src, i),
              glmq_source_size(src, i), glmq_source_stamp(src, i));
+    if (p->graph->tables[0]) line(h, "tables %s", p->graph->tables); /* may lie elsewhere */
     line(h, "options %s %d %d %d %d", p->target.text, (int)p->options.transcode,
          (int)p->options.mtp, (int)p->options.mla, p->options.unpermute);
 }

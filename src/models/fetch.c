@@ -204,7 +204,8 @@ glmq_status glmq_fetch_rows(glmq_fetch *f, uint64_t row, uint64_t rows, glmq_buf
         }
         out->buf[i] = f->slot[i].data;
     }
-    return f->enc.codec->check_rows ? f->enc.codec->check_rows(&f->enc, out, tile, err) : GLMQ_OK;
+    if (!f->enc.codec->check_rows || rows == 0) return GLMQ_OK;
+    return f->enc.codec->check_rows(&f->enc, out, tile, err);
 }
 
 glmq_status glmq_fetch_stored(glmq_fetch *f, uint64_t row, uint64_t rows, float *w, glmq_error *err)

@@ -175,8 +175,10 @@ glmq_status glmq_graph_open(glmq_graph **out, const glmq_source *src, const glmq
     g->source = src;
     g->arena.block_bytes = 1 << 20;
     g->allow_incomplete = opt && opt->allow_incomplete;
+    g->vq_codebooks = opt ? opt->vq_codebooks : NULL;
     g->tolerate = g->allow_incomplete && opt->tolerate;
     st = build(g, opt, err);
+    g->vq_codebooks = NULL;
     if (st) {
         glmq_graph_close(g);
         return st;

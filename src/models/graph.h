@@ -28,6 +28,7 @@ struct glmq_graph {
     uint8_t source_scale_dtype; /* dtype the scales had before a format narrowed or   */
                                 /* widened them without loss (metadata key
                                      "glmq.scale_dtype"); NONE where unknown            */
+    char tables[33];            /* digest of shared tables (codebooks); "": none      */
     int quantized;              /* some tensor is not plain                           */
     glmq_problem *problems;
     size_t problem_count, problem_capacity;
@@ -35,7 +36,8 @@ struct glmq_graph {
     size_t dropped_count;
     size_t used_count; /* arrays that are slots; with dropped_count: all     */
     int allow_incomplete, tolerate;
-    glmq_strmap unreadable; /* names of tensors that were left out                 */
+    glmq_strmap unreadable;   /* names of tensors that were left out                 */
+    const char *vq_codebooks; /* of the options, while opening; then NULL                */
 };
 
 /* For readers.  Adds one stored matrix of a tensor.  `name_row`/`layer`/`expert` say which

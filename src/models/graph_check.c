@@ -442,7 +442,8 @@ static glmq_status walk_role(walk *w, glmq_role role, int64_t layer, unsigned ha
         w->at++;
     }
     while ((t = next_below(w, end)) != NULL) {
-        if (t->role != GLMQ_ROLE_OTHER) GLMQ_TRY(refuse(w->g, t, unexpected(w->g, t, err), err));
+        if (t->role != GLMQ_ROLE_OTHER && t->role != GLMQ_ROLE_CODEBOOK)
+            GLMQ_TRY(refuse(w->g, t, unexpected(w->g, t, err), err));
         GLMQ_TRY(check_shape(w->g, t, err));
         w->at++;
     }

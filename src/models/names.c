@@ -109,19 +109,21 @@ int glmq_names_match(const glmq_names *n, glmq_ecosystem eco, const char *name, 
     return 1;
 }
 
+static int ends_with(const char *name, size_t len, const char *suffix)
+{
+    const size_t n = strlen(suffix);
+    return len >= n && memcmp(name + len - n, suffix, n) == 0;
+}
+
 int glmq_names_known(const glmq_names *n, const char *name, size_t len)
 {
     glmq_name_match m;
 
     if (glmq_names_match(n, NAMES_HF, name, len, &m)) return 1;
     while (len > 0 && name[len - 1] != '.') len--;
-    return len > 1 && glmq_names_match(n, NAMES_HF, name, len - 1, &m);
-}
-
-static int ends_with(const char *name, size_t len, const char *suffix)
-{
-    const size_t n = strlen(suffix);
-    return len >= n && memcmp(name + len - n, suffix, n) == 0;
+    if (len-- < 2) return 0;
+    if (ends_with(name, len, ".weight")) len -= strlen(".weight");
+    return glmq_names_match(n, NAMES_HF, name, len, &m);
 }
 
 const char *glmq_names_useless(const char *name, size_t len)

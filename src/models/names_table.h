@@ -17,6 +17,8 @@
     { "model.layers.{L}." name, NAMES_HF, GLMQ_ROLE_##role, SPLIT_NONE, WHERE_LAYER, 1, 1 }
 #define HF_FUSED(name, role, split) \
     { "model.layers.{L}." name, NAMES_HF, GLMQ_ROLE_##role, split, WHERE_LAYER, 1, 1 }
+#define HF_STACKED(name, role) \
+    { "model.layers.{L}." name, NAMES_HF, GLMQ_ROLE_##role, SPLIT_EXPERTS, WHERE_LAYER, 0, 1 }
 #define HF_MTP(name, role) \
     { "model.layers.{L}." name, NAMES_HF, GLMQ_ROLE_##role, SPLIT_NONE, WHERE_MTP, 0, 0 }
 
@@ -42,6 +44,13 @@
     HF_ROW("mlp.experts.{E}.down_proj", EXPERTS_DOWN),                     \
     HF_FUSED("mlp.experts.gate_up_proj", EXPERTS_GATE, SPLIT_EXPERTS_GATE_UP), \
     HF_FUSED("mlp.experts.down_proj", EXPERTS_DOWN, SPLIT_EXPERTS),        \
+    HF_FUSED("mlp.experts.w13_weight", EXPERTS_GATE, SPLIT_EXPERTS_GATE_UP), \
+    HF_FUSED("mlp.experts.w2_weight", EXPERTS_DOWN, SPLIT_EXPERTS),        \
+    HF_FUSED("mlp.experts.w13", EXPERTS_GATE, SPLIT_EXPERTS_GATE_UP),      \
+    HF_FUSED("mlp.experts.w2", EXPERTS_DOWN, SPLIT_EXPERTS),               \
+    HF_STACKED("mlp.switch_mlp.gate_proj", EXPERTS_GATE),                  \
+    HF_STACKED("mlp.switch_mlp.up_proj", EXPERTS_UP),                      \
+    HF_STACKED("mlp.switch_mlp.down_proj", EXPERTS_DOWN),                  \
     HF_ROW("input_layernorm", ATTN_NORM),                                  \
     HF_ROW("post_attention_layernorm", FFN_NORM),                          \
     HF_ROW("self_attn.o_proj", ATTN_O),                                    \

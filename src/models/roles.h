@@ -13,7 +13,7 @@ typedef enum glmq_role_class {
     ROLE_PROJECTION,  /* mtp.eh_proj: a matrix that presets keep                      */
     ROLE_ROUTER,      /* small matrices that decide routing: kept; F32 in a GGUF      */
     ROLE_ROUTER_BIAS, /* F32 everywhere, always                                       */
-    ROLE_SCALE,       /* KV-cache scales: no weights, one value                       */
+    ROLE_SCALE,       /* KV-cache scales, codebooks: no weights of their own          */
     ROLE_OTHER
 } glmq_role_class;
 

@@ -299,15 +299,23 @@ static glmq_status look_around(glmq_catalog *cat, glmq_error *err)
 {
     const size_t count = glmq_source_count(cat->source);
     int gguf = 0, tensors = 0, model = 0;
+    const char *pickle = NULL;
     for (size_t i = 0; i < count; i++) {
         const char *name = glmq_source_name(cat->source, i);
         const int loose = glmq_ends_with(name, ".safetensors");
+        if (!pickle && (glmq_ends_with(name, ".pth") || glmq_ends_with(name, ".bin")))
+            pickle = name;
         gguf |= glmq_ends_with(name, ".gguf");
         tensors |= loose;
         model |= loose && strncmp(name, "model", 5) == 0;
         model |= strcmp(name, "config.json") == 0;
         model |= strcmp(name, "model.safetensors.index.json") == 0;
     }
+    if (!gguf && !tensors && pickle)
+        return glmq_fail(err, GLMQ_E_FORMAT,
+                         "no *.safetensors and no *.gguf; %s is a pickle, of training or of an old "
+                         "export, which is not read: export it to safetensors",
+                         pickle);
     if (!gguf && !tensors)
         return glmq_fail(
             err, GLMQ_E_FORMAT, "no *.safetensors and no *.gguf among its %zu files%s%s", count,

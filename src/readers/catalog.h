@@ -82,6 +82,9 @@ glmq_status glmq_catalog_side_file(const glmq_source *src, const char *name, cha
 
 int glmq_ends_with(const char *s, const char *tail);
 
+/* Is this *.safetensors file no shard, but one that the quantization claims (codebooks)? */
+int glmq_catalog_has_role(const glmq_catalog *cat, const char *name);
+
 /* ---- containers ---- */
 
 /* Shards from the index and from the folder; files that are left over. */

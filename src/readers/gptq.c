@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/mem.h"
 #include "base/safe.h"
+#include "gptq_module.h"
 #include "overrides.h"
 #include "perm.h"
 #include "reader.h"
@@ -396,29 +397,36 @@ static uint8_t variant_of(const job *j, uint64_t bits)
     return j->variant == GPTQ_PLANAR && bits != 3 ? GPTQ_V2 : j->variant;
 }
 
+static glmq_status add_quantized(job *j, const glmq_module *m, const glmq_override *says,
+                                 glmq_error *err)
+{
+    glmq_encoding e = { .codec = &glmq_codec_gptq, .group_rows = 1 };
+    uint64_t bits = 0, cols = 0;
+
+    GLMQ_TRY(check_ranks(m, err));
+    GLMQ_TRY(check_width(m, err));
+    GLMQ_TRY(measure(j, says, m, &bits, &cols, err));
+    if (says->bits && !says->plain && says->bits != bits)
+        GLMQ_TRY(
+            untrue(j, m, m->slot[GLMQ_SLOT_CODES], says, "bits", (int64_t)says->bits, bits, err));
+    e.bits = (uint8_t)bits;
+    e.variant = variant_of(j, bits);
+    GLMQ_TRY(measure_group(j, says, m, cols, &e.group, err));
+    e.scale_dtype = m->slot[GLMQ_SLOT_SCALES]->dtype;
+    GLMQ_TRY(measure_zeros(j, says, m, cols, &e, err));
+    GLMQ_TRY(glmq_perm_look(j->cat, m->slot[GLMQ_SLOT_PERM], cols, e.group, &e.act_order, err));
+    compare(j, m, says, &e);
+    return glmq_hf_add_module(j->g, j->cat, m, &e, m->slot[GLMQ_SLOT_CODES]->dims[1], cols, err);
+}
+
 static glmq_status add_module(void *user, const glmq_module *m, glmq_error *err)
 {
     job *j = user;
-    glmq_encoding e = { .codec = &glmq_codec_gptq, .group_rows = 1 };
     glmq_override says;
-    uint64_t bits = 0, cols = 0;
 
     if (!m->quantized) return glmq_hf_add_plain(j->g, j->cat, m->plain, err);
-    GLMQ_TRY(check_ranks(m, err));
-    GLMQ_TRY(check_width(m, err));
     GLMQ_TRY(glmq_overrides_of(j->overrides, m, &says, err));
-    GLMQ_TRY(measure(j, &says, m, &bits, &cols, err));
-    if (says.bits && !says.plain && says.bits != bits)
-        GLMQ_TRY(
-            untrue(j, m, m->slot[GLMQ_SLOT_CODES], &says, "bits", (int64_t)says.bits, bits, err));
-    e.bits = (uint8_t)bits;
-    e.variant = variant_of(j, bits);
-    GLMQ_TRY(measure_group(j, &says, m, cols, &e.group, err));
-    e.scale_dtype = m->slot[GLMQ_SLOT_SCALES]->dtype;
-    GLMQ_TRY(measure_zeros(j, &says, m, cols, &e, err));
-    GLMQ_TRY(glmq_perm_look(j->cat, m->slot[GLMQ_SLOT_PERM], cols, e.group, &e.act_order, err));
-    compare(j, m, &says, &e);
-    return glmq_hf_add_module(j->g, j->cat, m, &e, m->slot[GLMQ_SLOT_CODES]->dims[1], cols, err);
+    return add_quantized(j, m, &says, err);
 }
 
 /* ---- the reader ---- */
@@ -465,6 +473,50 @@ static glmq_status note_all(const job *j)
                              "modules_in_block_to_quantize does not name them",
                              j->unsure.first, j->unsure.count - 1);
     return st;
+}
+
+/* ---- modules beside those of another format ---- */
+
+glmq_status glmq_gptq_begin(glmq_gptq_modules **out, glmq_graph *g, const glmq_catalog *cat,
+                            glmq_error *err)
+{
+    const char *format = glmq_json_string(cat->quant, "packing_format");
+    job *j = glmq_alloc_zero(1, sizeof *j);
+    glmq_status st;
+
+    *out = (glmq_gptq_modules *)j;
+    if (!j) return glmq_fail(err, GLMQ_E_NOMEM, "modules of GPTQ");
+    *j = (job){ .g = g, .cat = cat, .base = { .sym = -1 }, .variant = GPTQ_V1 };
+    st = glmq_overrides_open(&j->overrides, cat, NULL, err);
+    if (!st && format) st = round_format(cat->quant, &j->variant, err);
+    if (j->variant == GPTQ_V1) j->variant = GPTQ_V1_OR;
+    glmq_override_read(cat->quant, &j->base);
+    return st;
+}
+
+glmq_status glmq_gptq_add(glmq_gptq_modules *modules, const glmq_module *m, const cJSON *entry,
+                          glmq_error *err)
+{
+    glmq_override says = { .sym = -1 };
+
+    for (size_t i = 0; i < GLMQ_COUNT(slots); i++)
+        if (slots[i].required && !m->slot[slots[i].slot])
+            return glmq_fail(err, GLMQ_E_FORMAT, "%.*s.%s is missing", (int)m->name_len, m->name,
+                             slots[i].suffix);
+    if (entry) glmq_override_read(entry, &says);
+    if (entry) says.key = entry->string;
+    return add_quantized((job *)modules, m, &says, err);
+}
+
+glmq_status glmq_gptq_finish(const glmq_gptq_modules *modules, glmq_error *err)
+{
+    return note_all((const job *)modules) ? glmq_fail(err, GLMQ_E_NOMEM, "problems") : GLMQ_OK;
+}
+
+void glmq_gptq_end(glmq_gptq_modules *modules)
+{
+    if (modules) glmq_overrides_close(((job *)modules)->overrides);
+    glmq_free(modules);
 }
 
 static glmq_status gptq_open(glmq_graph *g, const glmq_catalog *cat, glmq_error *err)

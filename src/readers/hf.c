@@ -55,6 +55,11 @@ glmq_status glmq_hf_refuse_companion(const glmq_array *a, glmq_error *err)
         { "g_idx", "GPTQ" },
         { "tq_packed", "TQ3" },
         { "tq_norms", "TQ3" },
+        { "packed_weight", "a dump of TurboQuant's memory" },
+        { "tq_signs1", "a dump of TurboQuant's memory" },
+        { "tq_signs2", "a dump of TurboQuant's memory" },
+        { "tq_centroids", "a dump of TurboQuant's memory" },
+        { "rotation", "TurboQuant with a learned rotation" },
         { "codes", "AQLM" },
         { "codebooks", "AQLM" },
         { "vq_codes", "VQ" },
@@ -126,6 +131,15 @@ static glmq_status module_of(modules *list, const char *name, size_t len, glmq_m
     return GLMQ_OK;
 }
 
+/* Formats that hang their suffix on the weight ("….q_proj.weight.tq_packed") speak of the same
+ * module. */
+static size_t without_weight(const char *name, size_t len)
+{
+    static const char weight[] = ".weight";
+    const size_t tail = sizeof weight - 1;
+    return len > tail && memcmp(name + len - tail, weight, tail) == 0 ? len - tail : len;
+}
+
 static glmq_status group_array(modules *list, const glmq_array *a, const glmq_slot_name *slots,
                                size_t n, glmq_error *err)
 {
@@ -136,7 +150,7 @@ static glmq_status group_array(modules *list, const glmq_array *a, const glmq_sl
     glmq_module *m = NULL;
 
     if (s) {
-        GLMQ_TRY(module_of(list, a->name, stem, &m, err));
+        GLMQ_TRY(module_of(list, a->name, without_weight(a->name, stem), &m, err));
         if (m->slot[s->slot])
             return glmq_fail(err, GLMQ_E_FORMAT, "%s and %s are the same thing twice",
                              m->slot[s->slot]->name, a->name);
@@ -324,6 +338,21 @@ static glmq_status add_rows(glmq_graph *g, glmq_role role, const glmq_name_match
     return glmq_graph_add(g, role, m->layer, (int32_t)expert, 2, &p, err);
 }
 
+/* Experts below each other, `per` rows of a tensor each: gate, then up, or one kind only. */
+static glmq_status add_stack(glmq_graph *g, const glmq_name_match *m, const glmq_part *all,
+                             uint64_t experts, uint64_t per, glmq_error *err)
+{
+    const int both = m->row->split == SPLIT_EXPERTS_GATE_UP;
+
+    for (uint64_t e = 0; e < experts; e++) {
+        const uint64_t row = e * (both ? 2 * per : per);
+        GLMQ_TRY(add_rows(g, m->row->role, m, (int64_t)e, all, row, per, err));
+        if (both)
+            GLMQ_TRY(add_rows(g, GLMQ_ROLE_EXPERTS_UP, m, (int64_t)e, all, row + per, per, err));
+    }
+    return GLMQ_OK;
+}
+
 /* [E, rows, cols], or [E, 2I, cols] with gate rows first: one tensor per expert. */
 static glmq_status add_experts(glmq_graph *g, const glmq_catalog *cat, const glmq_array *a,
                                const glmq_name_match *m, glmq_error *err)
@@ -339,13 +368,7 @@ static glmq_status add_experts(glmq_graph *g, const glmq_catalog *cat, const glm
     if (mul_u64(a->dims[0], a->dims[1], &all))
         return glmq_fail(err, GLMQ_E_LIMIT, "%s: too many rows", a->name);
     whole_part(cat, a, all, a->dims[2], &p);
-    for (uint64_t e = 0; e < a->dims[0]; e++) {
-        const uint64_t row = e * a->dims[1];
-        GLMQ_TRY(add_rows(g, m->row->role, m, (int64_t)e, &p, row, per, err));
-        if (both)
-            GLMQ_TRY(add_rows(g, GLMQ_ROLE_EXPERTS_UP, m, (int64_t)e, &p, row + per, per, err));
-    }
-    return GLMQ_OK;
+    return add_stack(g, m, &p, a->dims[0], per, err);
 }
 
 static glmq_status add_unknown(glmq_graph *g, const glmq_catalog *cat, const glmq_array *a,
@@ -394,16 +417,26 @@ glmq_status glmq_hf_add_plain(glmq_graph *g, const glmq_catalog *cat, const glmq
 
 /* ---- quantized modules ---- */
 
+/* Tensors that one stored matrix of a module holds, one below the other. */
+static uint64_t stacked(const glmq_graph *g, const glmq_name_match *m)
+{
+    const uint64_t experts = glmq_hparams_experts(g->hp, m->layer);
+
+    if (m->row->split == SPLIT_EXPERTS) return experts;
+    return m->row->split == SPLIT_EXPERTS_GATE_UP ? 2 * experts : 1;
+}
+
 int glmq_hf_module_shape(const glmq_graph *g, const glmq_module *m, uint64_t *rows, uint64_t *cols)
 {
     glmq_name_match match;
     uint8_t rank;
 
     if (!g->names || !glmq_names_match(g->names, NAMES_HF, m->name, m->name_len, &match) ||
-        match.row->leaf || !glmq_role_shape(g->hp, match.row->role, &rank, rows, cols))
+        (match.row->leaf && match.row->split == SPLIT_NONE) ||
+        !glmq_role_shape(g->hp, match.row->role, &rank, rows, cols))
         return 0;
     if (match.row->role == GLMQ_ROLE_ROUTER) *rows = glmq_hparams_experts(g->hp, match.layer);
-    return rank == 2 && *rows != 0;
+    return rank == 2 && !mul_u64(*rows, stacked(g, &match), rows) && *rows != 0;
 }
 
 /* Writes "2 x 3" into text. */
@@ -467,6 +500,21 @@ static glmq_status add_other_module(glmq_graph *g, const glmq_module *m, const g
     return glmq_graph_add_other(g, name, 2, p, err);
 }
 
+static glmq_status add_fused(glmq_graph *g, const glmq_module *m, const glmq_name_match *match,
+                             const glmq_part *p, glmq_error *err)
+{
+    const uint64_t n = stacked(g, match);
+
+    if (n == 0 || p->rows % n)
+        return glmq_fail(err, GLMQ_E_FORMAT,
+                         "%.*s: %" PRIu64 " rows for %" PRIu64 " experts of layer %d",
+                         (int)m->name_len, m->name, p->rows,
+                         glmq_hparams_experts(g->hp, match->layer), match->layer);
+    return glmq_within(
+        err, add_stack(g, match, p, glmq_hparams_experts(g->hp, match->layer), p->rows / n, err),
+        "%.*s", (int)m->name_len, m->name);
+}
+
 glmq_status glmq_hf_add_module(glmq_graph *g, const glmq_catalog *cat, const glmq_module *m,
                                const glmq_encoding *enc, uint64_t rows, uint64_t cols,
                                glmq_error *err)
@@ -483,8 +531,9 @@ glmq_status glmq_hf_add_module(glmq_graph *g, const glmq_catalog *cat, const glm
     }
     if (!g->names || !glmq_names_match(g->names, NAMES_HF, m->name, m->name_len, &match))
         return add_other_module(g, m, &p, err);
+    if (match.row->split != SPLIT_NONE) return add_fused(g, m, &match, &p, err);
     if (match.row->leaf)
-        return glmq_fail(err, GLMQ_E_UNSUPPORTED, "%.*s: fused experts in a quantized encoding",
+        return glmq_fail(err, GLMQ_E_FORMAT, "%.*s: no matrix of the model, but quantized",
                          (int)m->name_len, m->name);
     return glmq_graph_add(g, match.row->role, match.layer, match.expert, 2, &p, err);
 }

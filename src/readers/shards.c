@@ -51,14 +51,18 @@ static glmq_status no_memory(glmq_error *err)
 
 /* ---- candidates ---- */
 
-/* Files that a format keeps beside its shards, under names of their own. */
+/* Files that a format keeps beside its shards: under names of their own, or named in the
+ * config. */
 static const char *const by_role[] = { "vq_codebooks.safetensors" };
 
-static int has_role(const char *name)
+int glmq_catalog_has_role(const glmq_catalog *cat, const char *name)
 {
+    const char *stated = glmq_json_string(cat->quant, "vq.codebooks_file");
+
+    if (!stated) stated = glmq_catalog_text(cat, "vq.codebooks_file");
     for (size_t i = 0; i < GLMQ_COUNT(by_role); i++)
         if (strcmp(name, by_role[i]) == 0) return 1;
-    return 0;
+    return stated && strcmp(name, stated) == 0;
 }
 
 static glmq_status find_candidates(shards *s, glmq_error *err)
@@ -70,7 +74,8 @@ static glmq_status find_candidates(shards *s, glmq_error *err)
     if (!s->left || !s->taken) return no_memory(err);
     for (size_t i = 0; i < count; i++) {
         const char *name = glmq_source_name(src, i);
-        if (glmq_source_is_file(src) || (glmq_ends_with(name, ".safetensors") && !has_role(name)))
+        if (glmq_source_is_file(src) ||
+            (glmq_ends_with(name, ".safetensors") && !glmq_catalog_has_role(s->cat, name)))
             s->left[s->left_count++] = (uint32_t)i;
     }
     return GLMQ_OK;
@@ -409,6 +414,7 @@ static void count_promises(shards *s, account *a)
         const glmq_array *array = glmq_catalog_find(s->cat, m->string, strlen(m->string));
         uint64_t number = 0;
         glmq_strmap_get(&s->home, m->string, strlen(m->string), &number);
+        if (glmq_catalog_has_role(s->cat, s->files[number].name)) continue;
         if (!array) {
             if (!s->files[number].lacking++) s->files[number].first = m->string;
             a->lacking++;

@@ -128,6 +128,7 @@ static glmq_status check_tensor(void *user, int worker, size_t i, glmq_error *er
     glmq_checked *out = &r->checked[i];
     int all = 1;
 
+    if (glmq_check_lacks_book(&t->part[0])) return GLMQ_OK;
     for (int p = 0; p < t->parts; p++) {
         int usable;
         GLMQ_TRY(glmq_check_part(c, &t->part[p], out, &usable, err));
@@ -240,6 +241,7 @@ glmq_status glmq_check_run(glmq_check *c, const glmq_graph *g, const glmq_digest
         st = glmq_ordered_run(&job, err);
     }
     if (!st) st = glmq_check_model(c, g, r.checked, err);
+    if (!st) st = glmq_check_vq(c, g, opt, err);
     close_run(&r);
     return st;
 }

@@ -28,4 +28,9 @@ glmq_status glmq_check_add(glmq_check *c, glmq_severity severity, const char *co
 /* check_lists.c: entries of the config's ignore lists that match nothing, and what no entry
  * covers. */
 glmq_status glmq_check_lists(glmq_check *c, const glmq_graph *g, glmq_error *err);
+/* check_vq.c: do codes and codebooks belong together; zeros that a faulty packer spoiled. */
+glmq_status glmq_check_vq(glmq_check *c, const glmq_graph *g, const glmq_digest_options *opt,
+                          glmq_error *err);
+/* Does the part use a codebook that was not found?  The graph's problems say it once for all. */
+int glmq_check_lacks_book(const glmq_part *part);
 #endif

@@ -266,6 +266,21 @@ static glmq_status look_at_single(glmq_checker *c, const glmq_span *span, const 
 
 /* ---- a part ---- */
 
+/* Rows whose codes only the codec can judge. */
+static glmq_status look_at_rows(glmq_checker *c, const glmq_part *part, glmq_error *err)
+{
+    const uint64_t quantum = glmq_fetch_layout(c->fetch)->row_quantum;
+    const uint64_t most = ceil_div_u64(CHECK_TILE_BYTES, part->cols);
+    const uint64_t tile = ceil_div_u64(most, quantum) * quantum;
+
+    for (uint64_t row = 0; row < part->rows; row += tile) {
+        const uint64_t rows = tile < part->rows - row ? tile : part->rows - row;
+        glmq_bufs bufs;
+        GLMQ_TRY(glmq_fetch_rows(c->fetch, row, rows, &bufs, err));
+    }
+    return GLMQ_OK;
+}
+
 /* What opening and reading the codes finds, as problems of the tensor. */
 static glmq_status look_at_part(glmq_checker *c, const glmq_part *part, glmq_found **list,
                                 glmq_error *err)
@@ -274,7 +289,9 @@ static glmq_status look_at_part(glmq_checker *c, const glmq_part *part, glmq_fou
 
     GLMQ_TRY(glmq_fetch_open(c->fetch, glmq_graph_source(c->graph), part, err));
     const glmq_encoding *enc = glmq_fetch_encoding(c->fetch);
-    if (glmq_encoding_is_plain(enc) || !enc->codec || !enc->codec->get_codes) return GLMQ_OK;
+    if (glmq_encoding_is_plain(enc) || !enc->codec) return GLMQ_OK;
+    if (!enc->codec->get_codes)
+        return enc->codec->check_rows ? look_at_rows(c, part, err) : GLMQ_OK;
     GLMQ_TRY(look_at_codes(c, part, &s, list, err));
     return tell_scales(&s, list, err);
 }

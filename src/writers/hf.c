@@ -43,6 +43,15 @@ static const struct slots {
         [GLMQ_SLOT_PERM] = "weight_g_idx",
         [GLMQ_SLOT_INPUT_SCALE] = "input_scale" },
       0 },
+    { "vq", { [GLMQ_SLOT_CODES] = "qweight", [GLMQ_SLOT_SCALES] = "scales" }, 0 },
+    { "aqlm",
+      { [GLMQ_SLOT_CODES] = "codes",
+        [GLMQ_SLOT_SCALES] = "scales",
+        [GLMQ_SLOT_BOOK] = "codebooks" },
+      0 },
+    { "tq3",
+      { [GLMQ_SLOT_CODES] = "weight.tq_packed", [GLMQ_SLOT_SCALES] = "weight.tq_norms" },
+      0 },
     { "fp8",
       { [GLMQ_SLOT_CODES] = "weight",
         [GLMQ_SLOT_SCALES] = "weight_scale",
@@ -202,23 +211,46 @@ static glmq_status plan_input_scale(glmq_plan *p, const glmq_tensor *x, const st
     return plan_slot(p, x, suffix, &s, &part->span[GLMQ_SLOT_INPUT_SCALE], err);
 }
 
+/* The last component of a name: with the target `same`, of the array that the source has.  One
+ * that holds more than the tensor (stacked experts) cannot be kept as it is. */
+static glmq_status slot_suffix(const glmq_plan *p, const glmq_tensor *x, const struct slots *names,
+                               int slot, const char **suffix, glmq_error *err)
+{
+    const glmq_catalog *cat = p->graph->catalog;
+    const glmq_span *from = &x->part[0].span[slot];
+
+    *suffix = names->suffix[slot];
+    if (!*suffix)
+        return glmq_fail(err, GLMQ_E_UNSUPPORTED, "%s: %s has no name for slot %d", x->name,
+                         names->codec, slot);
+    if (p->target.enc.codec || strcmp(names->codec, "vq") != 0 || !from->bytes ||
+        from->array >= cat->count)
+        return GLMQ_OK;
+    if (cat->arrays[from->array].bytes != from->bytes)
+        return glmq_fail(err, GLMQ_E_UNSUPPORTED,
+                         "%s: the experts stacked in %s cannot be kept as they are", x->name,
+                         cat->arrays[from->array].name);
+    if (strrchr(cat->arrays[from->array].name, '.'))
+        *suffix = strrchr(cat->arrays[from->array].name, '.') + 1;
+    return GLMQ_OK;
+}
+
 static glmq_status plan_codes(glmq_plan *p, uint32_t i, const glmq_layout *l, glmq_part *part,
                               glmq_error *err)
 {
     const glmq_tensor *x = &p->graph->tensors[i];
     const struct slots *names = slots_of(&part->enc);
     const size_t len = strlen(x->name);
+    const char *suffix;
     if (!names || x->rank != 2 || len <= 7 || strcmp(x->name + len - 7, ".weight") != 0)
         return glmq_fail(err, GLMQ_E_UNSUPPORTED, "%s: cannot be stored as %s in safetensors",
                          x->name, glmq_codec_name(part->enc.codec));
     for (int s = 0; s < GLMQ_SLOTS; s++) {
         if (!written(l, &x->part[0], &part->enc, s)) continue;
-        if (!names->suffix[s])
-            return glmq_fail(err, GLMQ_E_UNSUPPORTED, "%s: %s has no name for slot %d", x->name,
-                             names->codec, s);
         glmq_slot_layout slot = l->slot[s];
         keep_dims(p, &x->part[0], &part->enc, s, &slot);
-        GLMQ_TRY(plan_slot(p, x, names->suffix[s], &slot, &part->span[s], err));
+        GLMQ_TRY(slot_suffix(p, x, names, s, &suffix, err));
+        GLMQ_TRY(plan_slot(p, x, suffix, &slot, &part->span[s], err));
     }
     return plan_input_scale(p, x, names, part, err);
 }
@@ -293,8 +325,9 @@ static const struct stays {
     { "tq_config.json", 1 },
 };
 
-static int travels(const char *name, const glmq_hf_config *config)
+static int travels(const glmq_catalog *cat, const char *name, const glmq_hf_config *config)
 {
+    if (glmq_catalog_has_role(cat, name)) return config->quant == HF_QUANT_KEEP;
     for (size_t i = 0; i < GLMQ_COUNT(stays); i++)
         if (glmq_glob(stays[i].glob, name))
             return stays[i].encoding && config->quant == HF_QUANT_KEEP;
@@ -312,7 +345,9 @@ static glmq_status carry_files(glmq_plan *p, const glmq_hf_config *config, glmq_
     const glmq_source *src = p->graph->source;
     for (size_t i = 0; i < glmq_source_count(src); i++) {
         const char *name = glmq_source_name(src, i);
-        if (!travels(name, config)) continue;
+        uint64_t planned;
+        if (!travels(p->graph->catalog, name, config)) continue;
+        if (glmq_strmap_get(&p->names, name, strlen(name), &planned)) continue; /* written anew */
         if (is_runs_own(name))
             GLMQ_TRY(glmq_plan_drop(p, name, "a side file with a name of glmq's own", err));
         else if (glmq_source_size(src, i) >= side_file_max)

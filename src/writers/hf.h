@@ -24,6 +24,11 @@ typedef struct glmq_hf_config {
  * template, and every other side file that speaks of the model and not of its encoding. */
 glmq_status glmq_hf_plan_side_files(glmq_plan *p, const glmq_hf_config *config, glmq_error *err);
 
+/* ---- tq_config.c ---- */
+
+/* tq_config.json, where a copy of TurboQuant tensors makes the source's untrue. */
+glmq_status glmq_hf_plan_tq_config(glmq_plan *p, glmq_error *err);
+
 /* ---- hf_config.c ---- */
 
 /* config.json of the target into *out (empty when neither source nor target has one). */

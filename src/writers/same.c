@@ -141,6 +141,7 @@ static glmq_status same_plan(glmq_plan *p, glmq_error *err)
     if (changed(p)) return plan_changed(p, err);
     GLMQ_TRY(glmq_hf_plan_tensors(p, err));
     GLMQ_TRY(layout_as_source(p, err));
+    GLMQ_TRY(glmq_hf_plan_tq_config(p, err));
     return glmq_hf_plan_side_files(p, &(glmq_hf_config){ .quant = HF_QUANT_KEEP }, err);
 }
 

@@ -11,9 +11,11 @@
 #include "base/cpu.h"
 #include "base/mem.h"
 #include "base/safe.h"
+#include "codecs/aqlm.h"
 #include "codecs/codec.h"
 #include "codecs/fp4.h"
 #include "codecs/gptq.h"
+#include "codecs/vq.h"
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,12 +60,46 @@ static const config configs[] = {
     { "ctpack 4 g32 asym", "ctpack", 4, 32, 1, ASYM, 0, 0, GLMQ_DT_BF16 },
     { "ctpack 8 g128", "ctpack", 8, 128, 1, SYM, 0, 0, GLMQ_DT_BF16 },
     { "ctint channel", "ctint", 8, 0, 1, SYM, 0, 0, GLMQ_DT_BF16 },
+    { "tq3 2 g128", "tq3", 2, 128, 1, SYM, 0, 0, GLMQ_DT_F32 },
+    { "tq3 3 g128", "tq3", 3, 128, 1, SYM, 0, 0, GLMQ_DT_F32 },
+    { "tq3 4 g128", "tq3", 4, 128, 1, SYM, 0, 0, GLMQ_DT_F32 },
     { "fp8 128x128", "fp8", 8, 128, 128, 0, 0, 0, GLMQ_DT_F32 },
     { "fp8 channel", "fp8", 8, 0, 1, 0, 0, 0, GLMQ_DT_BF16 },
     { "nvfp4 modelopt", "fp4", 4, 16, 1, 0, 0, FP4_MODELOPT, GLMQ_DT_F8_E4M3 },
     { "nvfp4 ct", "fp4", 4, 16, 1, 0, 0, FP4_CT, GLMQ_DT_F8_E4M3 },
     { "mxfp4 ct", "fp4", 4, 32, 1, 0, 0, FP4_CT, GLMQ_DT_U8 },
+    { "vq 1 d8", "vq", 8, 128, 1, 0, 0, VQ_I32, GLMQ_DT_F16 },
+    { "vq 3 d4", "vq", 12, 128, 1, 0, 0, VQ_I32, GLMQ_DT_F16 },
+    { "aqlm 2x8", "aqlm", 8, 0, 1, 0, 0, 2, GLMQ_DT_F16 },
+    { "aqlm 1x16", "aqlm", 16, 0, 1, 0, 0, 1, GLMQ_DT_F16 },
 };
+
+/* The tables of encodings that have some: books whose entries are all alike, for `bits` of a
+ * code; `variant` of AQLM: how many books. */
+static const void *tables_of(const config *c)
+{
+    static float values[4 << 12];
+    static vq_book book;
+    static aqlm_shape shape;
+
+    if (strcmp(c->codec, "vq") == 0) {
+        for (size_t i = 0; i < GLMQ_COUNT(values); i++) values[i] = 0.5f;
+        book = (vq_book){ .name = "book",
+                          .entries = 1u << c->bits,
+                          .width = c->bits == 8 ? 8 : 4,
+                          .bits = c->bits,
+                          .values = values };
+        return &book;
+    }
+    if (strcmp(c->codec, "aqlm") != 0) return NULL;
+    shape = (aqlm_shape){ .books = c->variant,
+                          .bits = c->bits,
+                          .in = 8,
+                          .out = 1,
+                          .code_dtype = c->bits > 8 ? GLMQ_DT_I16 : GLMQ_DT_I8,
+                          .book_dtype = GLMQ_DT_F16 };
+    return &shape;
+}
 
 /* Half scales within a block, so that blocks without an encoder get scales of weights. */
 typedef struct half_place {
@@ -277,8 +313,7 @@ static void fill_slot(bench *b, int slot, uint32_t *x)
         store_le16(p + i, (uint16_t)(0x3c00 + (next(x) & 0x7f)));
 }
 
-/* Weights encoded; where there is no encoder, bytes of a fixed sequence.  Encoders work on a
- * part, which is repeated where rows are stripes. */
+/* Weights encoded; where there is no encoder, bytes of a fixed sequence. */
 static void fill(bench *b)
 {
     uint32_t x = 1;
@@ -323,10 +358,14 @@ static void close_encoding(bench *b)
 
 /* ---- the table ---- */
 
+/* A Python peer has one speed, into memory of its own: both of ours are held against it. */
 static void print_peer(const char *peer, const double o[2], double memory, double cache)
 {
     printf("  %-20s %7.2f %6.2fx", peer, memory, o[0] / memory);
-    if (cache > 0) printf(" %7.2f %6.2fx", cache, o[1] / cache);
+    if (cache > 0)
+        printf(" %7.2f %6.2fx", cache, o[1] / cache);
+    else
+        printf(" %7s %6.2fx", "", o[1] / memory);
 }
 
 static void print_ours(bench *b, const char *label, const double o[2])
@@ -395,6 +434,7 @@ static glmq_encoding of_config(const config *c)
         .act_order = c->act_order,
         .variant = c->variant,
         .scale_dtype = (uint8_t)c->scale,
+        .tables = tables_of(c),
     };
 }
 

@@ -139,6 +139,32 @@ def awq(n, k, group):
     return lambda: dequantize_gemm(words, zeros, scales, 4, group)
 
 
+# ---- aqlm: the function that its modules fall back to ----
+
+
+def aqlm(n, k, books, bits):
+    import torch
+    from aqlm.utils import _dequantize_weight
+
+    codes = torch.randint(0, 1 << bits, (n, k // 8, books))
+    entries, scales = torch.rand(books, 1 << bits, 1, 8), torch.rand(n, 1, 1, 1)
+    return lambda: _dequantize_weight(codes, entries, scales)
+
+
+# ---- turboquant: its CPU path ----
+
+
+def tq3(n, k, bits, group):
+    import torch
+    from turboquant_vllm.torch_ops import PolarQuantTorch
+    from turboquant_vllm.weight_quant import unpack_indices
+
+    packed = torch.randint(0, 255, (n * k // group, group * bits // 8), dtype=torch.uint8)
+    norms = torch.rand(n * k // group)
+    coder = PolarQuantTorch(group, bits, seed=42, device="cpu")
+    return lambda: coder.dequantize(unpack_indices(packed, bits, group), norms)
+
+
 # ---- gguf-py: numpy ----
 
 
@@ -174,6 +200,11 @@ PEERS = [
     ("gptq 4 act-order", "gptqmodel", lambda n, k: gptq(n, k, 4, 128, desc_act=True)),
     ("gptq 8 g128", "gptqmodel", lambda n, k: gptq(n, k, 8, 128)),
     ("awq 4 g128", "gptqmodel", lambda n, k: awq(n, k, 128)),
+    ("aqlm 2x8", "aqlm", lambda n, k: aqlm(n, k, 2, 8)),
+    ("aqlm 1x16", "aqlm", lambda n, k: aqlm(n, k, 1, 16)),
+    ("tq3 2 g128", "turboquant", lambda n, k: tq3(n, k, 2, 128)),
+    ("tq3 3 g128", "turboquant", lambda n, k: tq3(n, k, 3, 128)),
+    ("tq3 4 g128", "turboquant", lambda n, k: tq3(n, k, 4, 128)),
 ] + [(t.lower(), "gguf-py", lambda n, k, t=t: gguf_type(n, k, t)) for t in GGUF_TYPES]
 
 

@@ -1,6 +1,6 @@
 # Words of the contract that this version does not have: status 4, never a silent accept.
 sample
-for o in --stats --html=x --vq-codebooks=x --check=vllm; do t glmq-inspect $o sample; done
+for o in --stats --html=x --check=vllm; do t glmq-inspect $o sample; done
 for o in --target-bpw=4 --donor=x --fix=index --fix-metadata=a=b --drop-experts=x \
     --part=1/2 --finalize --device=cpu --gpu-memory=1G --verify=forward; do
     t glmq-convert $o sample out --to bf16
@@ -19,4 +19,3 @@ gzip -n sample.tar
 t glmq-inspect sample.tar.gz
 ls
 for f in fp8 fp8:block=128 tq3 vq aqlm; do t glmq-convert sample never --to $f; done
-t glmq-inspect --from tq3 sample

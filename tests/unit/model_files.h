@@ -159,7 +159,7 @@ static inline const char *save(checkpoint *c)
 static inline void discard(checkpoint *c)
 {
     static const char *const names[] = { "model.safetensors", "config.json", "mtp.safetensors",
-                                         "quantize_config.json" };
+                                         "quantize_config.json", "tq_config.json" };
     char path[512];
 
     for (size_t i = 0; i < c->count; i++) free(c->at[i].data);

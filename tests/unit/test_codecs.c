@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/num.h"
+#include "book_cases.h"
 #include "codec_cases.h"
 #include "codecs/fp4.h"
 #include <dirent.h>
@@ -163,6 +164,7 @@ static const struct slot_name {
 } slot_names[] = {
     { "codes", GLMQ_SLOT_CODES }, { "scales", GLMQ_SLOT_SCALES }, { "zeros", GLMQ_SLOT_ZEROS },
     { "perm", GLMQ_SLOT_PERM },   { "shape", GLMQ_SLOT_SHAPE },   { "global", GLMQ_SLOT_GLOBAL },
+    { "book", GLMQ_SLOT_BOOK },
 };
 
 static uint8_t *hex_bytes(const char *hex, size_t *len)
@@ -197,11 +199,13 @@ static glmq_encoding case_encoding(const cJSON *e)
     const char *codec = glmq_json_string(e, "codec"), *zeros = glmq_json_string(e, "zeros");
     glmq_encoding enc;
     if (strcmp(codec, "fp4") == 0) return fp4_case(e);
+    if (is_book_case(e)) return book_case(e);
     if (!zeros) return array_encoding(codec);
     enc = int_encoding(codec, number_of(e, "bits"), (uint32_t)number_of(e, "group"),
                        strcmp(zeros, "mid") ? GLMQ_ZERO_STORED : GLMQ_ZERO_MID,
                        dtype_of(glmq_json_string(e, "scale")), number_of(e, "variant"));
     enc.act_order = (uint8_t)number_of(e, "act_order");
+    enc.seed = (uint64_t)number_of(e, "seed");
     return enc;
 }
 

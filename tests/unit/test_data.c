@@ -1,5 +1,5 @@
-/* The checkpoints of tests/data, packed by compressed-tensors', GPTQModel's and ModelOpt's own
- * code (tests/peers/make_data.py, make_fp4.py): every tensor against what those packages decode, and the same
+/* The checkpoints of tests/data, packed by the formats' own packages
+ * (tests/peers/make_data.py, make_fp4.py, make_tq3.py): every tensor against what those packages decode, and the same
  * weights after every exact conversion. */
 #include "base/mem.h"
 #include "codecs/codec.h"
@@ -23,6 +23,8 @@ static const struct {
     { "modelopt-nvfp4", "nvfp4" },
     { "modelopt-w4a16", "nvfp4" },
     { "modelopt-mixed", "nvfp4" },
+    { "vq-mixed", "vq" },
+    { "aqlm-3x6", "aqlm" },
     /* make_mixed.py */
     { "ct-mixed", "compressed-tensors" },
     { "ct-int3-loose", "compressed-tensors" },
@@ -30,6 +32,8 @@ static const struct {
     { "gptq-planar", "gptq" },
     { "awq-asym-g32", "awq" },
     { "awq-sym-g16", "awq" },
+    { "tq3-g64-mixed", "tq3" },
+    { "tq3-fused", "tq3" },
 };
 
 static const char *path_of(const char *name)
@@ -123,6 +127,10 @@ static void exact_hops_keep_the_digest(void **state)
         { "gptq-4-asym-v1", "awq" },
         { "gptq-2-asym-v2", "awq" },
         { "ct-int3-loose", "awq" },
+        { "tq3-g64-mixed", "f32" },
+        { "tq3-g64-mixed", "same" },
+        { "tq3-fused", "f32" },
+        { "tq3-fused", "same" },
     };
     (void)state;
     for (size_t i = 0; i < GLMQ_COUNT(hops); i++) {

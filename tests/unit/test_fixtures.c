@@ -482,40 +482,6 @@ static void gguf_is_the_same_model(void **state)
     shut(&b);
 }
 
-/* ---- what is not read yet must say so, by name ---- */
-
-static void other_formats_are_refused_by_name(void **state)
-{
-    static const struct {
-        const char *name, *words;
-    } cases[] = {
-        { "glm5-tq3", "TQ3" },
-        { "glm47flash-aqlm", "AQLM" },
-        { "glm5-vq", "vq" },
-    };
-    const char *root = fixtures_or_skip();
-
-    (void)state;
-    if (!root) skip();
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        const glmq_graph_options opt = { .allow_incomplete = 1 };
-        glmq_source *src;
-        glmq_graph *g;
-        glmq_error err;
-        glmq_status st;
-        char path[600];
-
-        snprintf(path, sizeof path, "%s/%s", root, cases[i].name);
-        if (access(path, R_OK)) continue;
-        assert_int_equal(glmq_source_open(&src, path, NULL, &err), GLMQ_OK);
-        st = glmq_graph_open(&g, src, &opt, &err);
-        if (st != GLMQ_E_UNSUPPORTED || !strstr(err.msg, cases[i].words))
-            fail_msg("%s: %s \"%s\"", cases[i].name, glmq_status_name(st), st ? err.msg : "");
-        assert_null(g);
-        glmq_source_close(src);
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -533,7 +499,6 @@ int main(void)
         cmocka_unit_test(gguf_q8_0),
         cmocka_unit_test(gguf_k_quants),
         cmocka_unit_test(gguf_is_the_same_model),
-        cmocka_unit_test(other_formats_are_refused_by_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -245,12 +245,162 @@ static void every_level_scales_groups_of_e2m1(void **state)
             }
 }
 
+/* ---- integer codes ---- */
+
+enum { GROUPS = 3, LANES = 16 };
+
+static const unsigned widths[] = { 2, 3, 4, 8 };
+
+/* Code i of the stream. */
+static unsigned code_at(const uint8_t *src, unsigned bits, size_t i)
+{
+    unsigned v = 0;
+    for (size_t k = 0; k < bits; k++)
+        v |= (unsigned)(src[(i * bits + k) / 8] >> (i * bits + k) % 8 & 1) << k;
+    return v;
+}
+
+static void random_bytes(uint8_t *p, size_t n)
+{
+    for (size_t i = 0; i < n; i++) p[i] = random_byte();
+}
+
+static void assert_weight(float got, unsigned code, int zero, float s)
+{
+    const float want = (float)((int)code - zero) * s;
+    if (bits_from_f32(got) != bits_from_f32(want))
+        fail_msg("(%u - %d) * %a is %a, expected %a", code, zero, (double)s, (double)got,
+                 (double)want);
+}
+
+static void check_streams(const glmq_kernels *k, unsigned bits, size_t group, size_t step)
+{
+    const size_t n = GROUPS * group;
+    uint8_t *src = need(n * bits / 8);
+    float *w = need(n * sizeof *w), *s = need(GROUPS * step * sizeof *s);
+    int32_t *zero = need(GROUPS * step * sizeof *zero);
+
+    random_bytes(src, n * bits / 8);
+    for (size_t g = 0; g < GROUPS * step; g++) {
+        s[g] = ldexpf((float)random_byte() - 128, -(int)random_byte() % 160);
+        zero[g] = random_byte() % (1 << bits) + 1;
+    }
+    k->stream_groups[bits](src, GROUPS, group, zero, s, step, w);
+    for (size_t i = 0; i < n; i++)
+        assert_weight(w[i], code_at(src, bits, i), zero[i / group * step], s[i / group * step]);
+    free(src);
+    free(w);
+    free(s);
+    free(zero);
+}
+
+static void every_level_scales_streams_to_the_same_bits(void **state)
+{
+    (void)state;
+    for (int level = ISA_BASE; level <= (int)glmq_isa_of_machine(); level++)
+        for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
+            const glmq_kernels *k = glmq_kernels_at((glmq_isa_level)level);
+            if (!k->stream_groups[widths[i]]) continue;
+            for (size_t group = 16; group <= 160; group += 16)
+                for (size_t step = 1; step < 4; step++) check_streams(k, widths[i], group, step);
+        }
+}
+
+static void every_level_scales_nibbles_to_the_same_bits(void **state)
+{
+    enum { GROUP = 48, N = GROUPS * GROUP };
+    static const float s[GROUPS] = { 0.1f, -0x1p-140f, 3e38f };
+    static const int32_t zero[GROUPS] = { 0, 15, 7 };
+    uint32_t *word = need(N * sizeof *word);
+    float *w = need(N * sizeof *w);
+
+    (void)state;
+    random_bytes((uint8_t *)word, N * sizeof *word);
+    for (int level = ISA_BASE; level <= (int)glmq_isa_of_machine(); level++) {
+        const glmq_kernels *k = glmq_kernels_at((glmq_isa_level)level);
+        for (unsigned at = 0; k->nibble_groups && at < 32; at += 4) {
+            k->nibble_groups(word, at, GROUPS, GROUP, zero, s, 1, w);
+            for (size_t i = 0; i < N; i++)
+                assert_weight(w[i], word[i] >> at & 15, zero[i / GROUP], s[i / GROUP]);
+        }
+    }
+    free(word);
+    free(w);
+}
+
+/* 16 rows; words of neighbouring rows side by side, as the file has them. */
+static void check_turned(const glmq_kernels *k, unsigned bits, size_t cols, size_t apart)
+{
+    const size_t words = (cols * bits + 31) / 32;
+    uint8_t *stream = need(LANES * words * 4), *src = need((words - 1) * 4 * apart + 4 * LANES);
+    uint32_t *group = need(cols * sizeof *group);
+    float *zero = need(GROUPS * LANES * sizeof *zero), *s = need(GROUPS * LANES * sizeof *s);
+    float *w = need(LANES * cols * sizeof *w);
+
+    random_bytes(stream, LANES * words * 4);
+    for (size_t i = 0; i < LANES * words; i++)
+        memcpy(src + 4 * (i % words * apart + i / words), stream + 4 * i, 4);
+    for (size_t c = 0; c < cols; c++) group[c] = random_byte() % GROUPS;
+    for (size_t i = 0; i < GROUPS * LANES; i++) {
+        zero[i] = (float)(random_byte() % (1 << bits));
+        s[i] = ((float)random_byte() - 128) * 0.01f;
+    }
+    k->turned[bits](src, 4 * apart, cols, group, zero, s, w, cols);
+    for (size_t i = 0; i < LANES * cols; i++) {
+        const size_t at = LANES * group[i % cols] + i / cols;
+        assert_weight(w[i], code_at(stream + i / cols * words * 4, bits, i % cols), (int)zero[at],
+                      s[at]);
+    }
+    free(stream);
+    free(src);
+    free(group);
+    free(zero);
+    free(s);
+    free(w);
+}
+
+static void every_level_turns_columns_to_the_same_bits(void **state)
+{
+    (void)state;
+    for (int level = ISA_BASE; level <= (int)glmq_isa_of_machine(); level++)
+        for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
+            const glmq_kernels *k = glmq_kernels_at((glmq_isa_level)level);
+            if (!k->turned[widths[i]]) continue;
+            for (size_t cols = 16; cols <= 96; cols += 16) {
+                check_turned(k, widths[i], cols, LANES);
+                check_turned(k, widths[i], cols, 24);
+            }
+        }
+}
+
+static void every_level_transposes_words(void **state)
+{
+    uint8_t *src = need(4 * 40 * 40), *dst = need(4 * 40 * 40);
+
+    (void)state;
+    random_bytes(src, 4 * 40 * 40);
+    for (int level = ISA_BASE; level <= (int)glmq_isa_of_machine(); level++)
+        for (size_t rows = 1; rows <= 40; rows += 3)
+            for (size_t cols = 1; cols <= 40; cols += 13) {
+                glmq_kernels_at((glmq_isa_level)level)->transpose(src, 40, rows, cols, dst, 40);
+                for (size_t i = 0; i < rows * cols; i++)
+                    assert_int_equal(load_le32(dst + 4 * (i % cols * 40 + i / cols)),
+                                     load_le32(src + 4 * (i / cols * 40 + i % cols)));
+            }
+    free(src);
+    free(dst);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_level_decodes_blocks_to_the_same_bits),
         cmocka_unit_test(every_level_converts_halves_to_the_same_bits),
         cmocka_unit_test(every_level_scales_e4m3_to_the_same_bits),
+        cmocka_unit_test(every_level_scales_streams_to_the_same_bits),
+        cmocka_unit_test(every_level_scales_nibbles_to_the_same_bits),
+        cmocka_unit_test(every_level_turns_columns_to_the_same_bits),
+        cmocka_unit_test(every_level_transposes_words),
         cmocka_unit_test(every_level_scales_groups_of_e2m1),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -171,7 +171,6 @@ static void gptq_refuses_other_layouts_by_name(void **state)
         { "{\"quant_method\":\"auto-round\",\"packing_format\":\"auto_round:llm_compressor\"}",
           "llm_compressor" },
         { "{\"quant_method\":\"auto-round\",\"data_type\":\"nv_fp\"}", "nv_fp" },
-        { "{\"quant_method\":\"gptq\",\"extra_config\":{\"a\":{\"format\":\"vq\"}}}", "vq" },
     };
 
     (void)state;

@@ -1,0 +1,270 @@
+/* AQLM: sums of entries of several codebooks that belong to one matrix.  For N rows and K
+ * columns, M codebooks of 2^b entries, each `out` rows by `in` columns:
+ *
+ *   CODES   [N/out, K/in, M]        I8, I16 or I32, signed: code & (2^b - 1) is the entry
+ *   BOOK    [M, 2^b, out, in]       F16; BF16 and F32 are seen too
+ *   SCALES  [N/out, 1, 1, 1]        F16, …; [N/out, K/in, 1, 1] has one for each place
+ *
+ *   w = ((0 + entry 0) + entry 1 + …) * scale    in F32, in the order of the codebooks */
+#include "aqlm.h"
+#include "base/error.h"
+#include "base/num.h"
+#include "base/safe.h"
+#include "codes.h"
+#include "ints.h"
+#include <stdio.h>
+#include <string.h>
+
+static const aqlm_shape *shape_of(const glmq_encoding *e)
+{
+    return e->tables;
+}
+
+/* ---- layout ---- */
+
+static int is_float(glmq_dtype dtype)
+{
+    return dtype == GLMQ_DT_F16 || dtype == GLMQ_DT_BF16 || dtype == GLMQ_DT_F32;
+}
+
+/* Bits of a type of codes; 0: it is none. */
+static unsigned code_bits(glmq_dtype dtype)
+{
+    if (dtype == GLMQ_DT_I8) return 8;
+    return dtype == GLMQ_DT_I16 ? 16 : dtype == GLMQ_DT_I32 ? 32 : 0;
+}
+
+static glmq_status check_params(const glmq_encoding *e, uint64_t rows, uint64_t cols,
+                                glmq_error *err)
+{
+    const aqlm_shape *a = shape_of(e);
+
+    if (!a || a->books == 0 || a->in == 0 || a->out == 0 || a->bits == 0 || a->bits > AQLM_BITS_MAX)
+        return glmq_fail(err, GLMQ_E_FORMAT, "aqlm: %u codebooks of %u bits, groups of %u x %u",
+                         a ? a->books : 0, a ? a->bits : 0, a ? a->out : 0, a ? a->in : 0);
+    if ((uint64_t)a->books * a->in > AQLM_FLOATS_MAX || (uint64_t)a->books << a->bits > UINT32_MAX)
+        return glmq_fail(err, GLMQ_E_LIMIT, "aqlm: %u codebooks of %u bits, %u columns", a->books,
+                         a->bits, a->in);
+    if (a->bits > code_bits((glmq_dtype)a->code_dtype))
+        return glmq_fail(err, GLMQ_E_FORMAT, "aqlm: codes of %u bits stored as %s", a->bits,
+                         glmq_dtype_name((glmq_dtype)a->code_dtype));
+    if (!is_float((glmq_dtype)a->book_dtype) || !is_float((glmq_dtype)e->scale_dtype))
+        return glmq_fail(err, GLMQ_E_FORMAT, "aqlm: codebooks of type %s, scales of type %s",
+                         glmq_dtype_name((glmq_dtype)a->book_dtype),
+                         glmq_dtype_name((glmq_dtype)e->scale_dtype));
+    if (rows == 0 || cols == 0 || rows % a->out || cols % a->in)
+        return glmq_fail(err, GLMQ_E_FORMAT,
+                         "aqlm: a matrix of %" PRIu64 " x %" PRIu64 " in groups of %u x %u", rows,
+                         cols, a->out, a->in);
+    if (cols > INT32_MAX || rows > UINT64_MAX / 64)
+        return glmq_fail(err, GLMQ_E_LIMIT, "aqlm: %" PRIu64 " x %" PRIu64, rows, cols);
+    return GLMQ_OK;
+}
+
+static glmq_status aqlm_layout(const glmq_encoding *e, uint64_t rows, uint64_t cols,
+                               glmq_layout *out, glmq_error *err)
+{
+    const aqlm_shape *a = shape_of(e);
+    uint64_t down, across;
+
+    *out = (glmq_layout){ .row_quantum = a && a->out ? a->out : 1 };
+    GLMQ_TRY(check_params(e, rows, cols, err));
+    down = rows / a->out;
+    across = cols / a->in;
+    GLMQ_TRY(
+        ints_slot(out, GLMQ_SLOT_CODES,
+                  (glmq_slot_layout){ (glmq_dtype)a->code_dtype, .rank = 3,
+                                      .dims = { down, across, a->books }, .stripe_rows = a->out },
+                  1, "aqlm", err));
+    GLMQ_TRY(ints_slot(out, GLMQ_SLOT_SCALES,
+                       (glmq_slot_layout){ (glmq_dtype)e->scale_dtype, .rank = 4,
+                                           .dims = { down, a->by_place ? across : 1, 1, 1 },
+                                           .stripe_rows = a->out },
+                       1, "aqlm", err));
+    return ints_slot(
+        out, GLMQ_SLOT_BOOK,
+        (glmq_slot_layout){ (glmq_dtype)a->book_dtype, .rank = 4,
+                            .dims = { a->books, UINT64_C(1) << a->bits, a->out, a->in } },
+        0, "aqlm", err);
+}
+
+/* ---- what could not be decoded ---- */
+
+static glmq_status aqlm_check(glmq_encoding *e, const glmq_bufs *b, uint64_t rows, uint64_t cols,
+                              glmq_error *err)
+{
+    enum { RUN = 512 };
+    const aqlm_shape *a = shape_of(e);
+    const float_kind kind = codes_float_kind((glmq_dtype)a->book_dtype);
+    const size_t each = kind == FLOAT_F32 ? 4 : 2;
+    const uint64_t entry = (uint64_t)a->out * a->in, book = entry << a->bits, n = book * a->books;
+    const uint8_t *p = b->buf[GLMQ_SLOT_BOOK];
+    float v[RUN];
+
+    (void)rows, (void)cols;
+    if (!p) return glmq_fail(err, GLMQ_E_FORMAT, "aqlm: no codebooks are stored");
+    for (uint64_t i = 0; i < n; i += RUN) {
+        const size_t run = n - i < RUN ? (size_t)(n - i) : (size_t)RUN;
+        glmq_kernels_now()->widen[kind](p + each * i, run, v);
+        for (size_t k = 0; k < run; k++)
+            if (!is_finite_f32(v[k]))
+                return glmq_fail(err, GLMQ_E_FORMAT,
+                                 "aqlm: entry %" PRIu64 " of codebook %" PRIu64
+                                 " is no finite number",
+                                 (i + k) % book / entry, (i + k) / book);
+    }
+    return GLMQ_OK;
+}
+
+/* ---- decode ---- */
+
+/* Codebooks of at most TABLE floats are widened once for a tile.  Of larger ones the entries of
+ * a run of places are laid side by side and widened: RUN_FLOATS of them, PLACES at most. */
+enum { TABLE = 16384, RUN_FLOATS = AQLM_FLOATS_MAX, PLACES = 512 };
+
+/* Codes [first, first + n) as numbers of entries, those of all codebooks counted through.
+ * `first` is a multiple of the number of codebooks. */
+static void get_codes(const aqlm_shape *a, const uint8_t *codes, uint64_t first, size_t n,
+                      uint32_t *q)
+{
+    const uint32_t mask = (UINT32_C(1) << a->bits) - 1;
+
+    if (a->code_dtype == GLMQ_DT_I8)
+        for (size_t i = 0; i < n; i++) q[i] = codes[first + i] & mask;
+    else if (a->code_dtype == GLMQ_DT_I16)
+        for (size_t i = 0; i < n; i++) q[i] = load_le16(codes + 2 * (first + i)) & mask;
+    else
+        for (size_t i = 0; i < n; i++) q[i] = load_le32(codes + 4 * (first + i)) & mask;
+    for (uint32_t m = 1; m < a->books; m++)
+        for (size_t i = m; i < n; i += a->books) q[i] |= m << a->bits;
+}
+
+/* Scales of places [first, first + n) of a group of rows: one, or one each. */
+static void get_scales(const glmq_encoding *e, const uint8_t *scales, uint64_t first, size_t n,
+                       float *s)
+{
+    const float_kind kind = codes_float_kind((glmq_dtype)e->scale_dtype);
+    const size_t each = kind == FLOAT_F32 ? 4 : 2;
+
+    if (shape_of(e)->by_place) {
+        glmq_kernels_now()->widen[kind](scales + each * first, n, s);
+        return;
+    }
+    glmq_kernels_now()->widen[kind](scales, 1, s);
+    for (size_t i = 1; i < n; i++) s[i] = s[0];
+}
+
+/* What a group of rows is decoded with. */
+typedef struct job {
+    const glmq_encoding *e;
+    const uint8_t *books, *codes, *scales;
+    const float *table;  /* the books widened; NULL: they are too large */
+    uint64_t across;     /* places in a row                             */
+    uint64_t first, end; /* rows of the group that are wanted           */
+} job;
+
+/* One row of n places out of books that are not widened. */
+static void decode_stored(const job *j, uint64_t r, const uint32_t *q, size_t n, const float *s,
+                          float *w)
+{
+    const glmq_kernels *k = glmq_kernels_now();
+    const aqlm_shape *a = shape_of(j->e);
+    const float_kind kind = codes_float_kind((glmq_dtype)a->book_dtype);
+    const size_t row = (kind == FLOAT_F32 ? 4u : 2u) * a->in, entries = n * a->books;
+    uint8_t stored[4 * RUN_FLOATS];
+    float wide[RUN_FLOATS];
+    uint32_t order[RUN_FLOATS];
+
+    k->gather(j->books + r * row, a->out * row, row, q, entries, stored);
+    k->widen[kind](stored, entries * a->in, wide);
+    for (size_t i = 0; i < entries; i++) order[i] = (uint32_t)i;
+    k->book_sums(wide, a->in, a->books, a->in, order, n, s, w);
+}
+
+/* Places [first, first + n) of the group's rows; `w` is the first row's first place. */
+static void decode_places(const job *j, uint64_t first, size_t n, uint64_t cols, float *w)
+{
+    const aqlm_shape *a = shape_of(j->e);
+    uint32_t q[RUN_FLOATS];
+    float s[PLACES];
+
+    get_codes(a, j->codes, first * a->books, n * a->books, q);
+    get_scales(j->e, j->scales, first, n, s);
+    for (uint64_t r = j->first; r < j->end; r++, w += cols) {
+        if (j->table)
+            glmq_kernels_now()->book_sums(j->table + r * a->in, (size_t)a->out * a->in, a->books,
+                                          a->in, q, n, s, w);
+        else
+            decode_stored(j, r, q, n, s, w);
+    }
+}
+
+static void decode_group(const job *j, uint64_t cols, float *w)
+{
+    const aqlm_shape *a = shape_of(j->e);
+    const uint64_t fit = RUN_FLOATS / ((uint64_t)a->books * a->in);
+    const uint64_t most = fit < PLACES ? fit : PLACES;
+
+    for (uint64_t c = 0; c < j->across; c += most) {
+        const uint64_t n = j->across - c < most ? j->across - c : most;
+        decode_places(j, c, (size_t)n, cols, w + c * a->in);
+    }
+}
+
+static void aqlm_decode(const glmq_encoding *e, const glmq_bufs *b, glmq_tile t, float *w)
+{
+    const aqlm_shape *a = shape_of(e);
+    const size_t code_bytes = code_bits((glmq_dtype)a->code_dtype) / 8;
+    const size_t scale_bytes = e->scale_dtype == GLMQ_DT_F32 ? 4 : 2;
+    const uint64_t across = t.cols / a->in, scales = a->by_place ? across : 1;
+    const uint64_t end = t.row + t.rows;
+    const uint64_t floats = ((uint64_t)a->books * a->out * a->in) << a->bits;
+    job j = { .e = e, .books = b->buf[GLMQ_SLOT_BOOK], .across = across };
+    float table[TABLE];
+
+    if (floats <= TABLE && floats <= t.rows * t.cols) {
+        glmq_kernels_now()->widen[codes_float_kind((glmq_dtype)a->book_dtype)](
+            j.books, (size_t)floats, table);
+        j.table = table;
+    }
+    for (uint64_t r = t.row; r < end; r += j.end - j.first) {
+        const uint64_t group = r / a->out - b->row0 / a->out;
+
+        j.first = r % a->out;
+        j.end = a->out - j.first < end - r ? a->out : j.first + (end - r);
+        j.codes = b->buf[GLMQ_SLOT_CODES] + group * across * a->books * code_bytes;
+        j.scales = b->buf[GLMQ_SLOT_SCALES] + group * scales * scale_bytes;
+        decode_group(&j, t.cols, w + (r - t.row) * t.cols);
+    }
+}
+
+/* ---- the rest ---- */
+
+static size_t aqlm_print(const glmq_encoding *e, char *text, size_t cap)
+{
+    const aqlm_shape *a = shape_of(e);
+    const int n = snprintf(
+        text, cap, "codebooks=%u,bits=%u,in=%u,out=%u,book=%s,scale=%s%s", a->books, a->bits, a->in,
+        a->out, glmq_dtype_name((glmq_dtype)a->book_dtype),
+        glmq_dtype_name((glmq_dtype)e->scale_dtype), a->by_place ? ",scale-per-place" : "");
+    return n < 0 ? 0 : (size_t)n;
+}
+
+static int aqlm_same_tables(const void *x, const void *y)
+{
+    const aqlm_shape *a = x, *b = y;
+
+    return a->books == b->books && a->in == b->in && a->out == b->out && a->bits == b->bits &&
+           a->code_dtype == b->code_dtype && a->book_dtype == b->book_dtype &&
+           a->by_place == b->by_place;
+}
+
+const glmq_codec glmq_codec_aqlm = {
+    .name = "aqlm",
+    .about = "sums of entries of the matrix's own codebooks, a scale per row",
+    .layout = aqlm_layout,
+    .check = aqlm_check,
+    .decode = aqlm_decode,
+    .print = aqlm_print,
+    .same_tables = aqlm_same_tables,
+};
