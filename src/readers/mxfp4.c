@@ -93,25 +93,48 @@ static glmq_status add_experts(const job *j, const glmq_array *b, const glmq_nam
     return GLMQ_OK;
 }
 
+/* Is the array called like a stack of experts, with this ending? */
+static int is_stack(const job *j, const glmq_array *a, const char *ending, glmq_name_match *m)
+{
+    return glmq_ends_with(a->name, ending) && j->g->names &&
+           glmq_names_match(j->g->names, NAMES_HF, a->name, strlen(a->name) - strlen(ending), m) &&
+           m->row->split != SPLIT_NONE;
+}
+
 static glmq_status add_array(const job *j, const glmq_array *a, glmq_error *err)
 {
-    const size_t len = strlen(a->name);
     glmq_name_match m;
 
     if (glmq_ends_with(a->name, SCALES) && sibling(j, a, SCALES, BLOCKS)) return GLMQ_OK;
+    if (is_stack(j, a, SCALES, &m))
+        return glmq_fail(err, GLMQ_E_FORMAT, "%s: its blocks are missing", a->name);
     if (!glmq_ends_with(a->name, BLOCKS)) return glmq_hf_add_plain(j->g, j->cat, a, err);
-    if (!j->g->names ||
-        !glmq_names_match(j->g->names, NAMES_HF, a->name, len - strlen(BLOCKS), &m) ||
-        m.row->split == SPLIT_NONE)
+    if (!is_stack(j, a, BLOCKS, &m))
         return glmq_fail(err, GLMQ_E_UNSUPPORTED, "%s: no experts of this model", a->name);
     return add_experts(j, a, &m, err);
+}
+
+/* A stack that cannot be read, where that is to be told and not to end it all. */
+static glmq_status leave_out(const job *j, const glmq_array *a, glmq_status st, glmq_error *err)
+{
+    const glmq_array *s = glmq_ends_with(a->name, BLOCKS) ? sibling(j, a, BLOCKS, SCALES) : NULL;
+
+    if (!j->cat->tolerant) return st;
+    GLMQ_TRY(glmq_graph_leave_out(j->g, a->name, glmq_source_name(j->cat->source, a->file), st, err));
+    glmq_graph_drop(j->g, (size_t)(a - j->cat->arrays), "it cannot be read");
+    if (s) glmq_graph_drop(j->g, (size_t)(s - j->cat->arrays), "its blocks cannot be read");
+    return GLMQ_OK;
 }
 
 static glmq_status open_stacks(glmq_graph *g, const glmq_catalog *cat, glmq_error *err)
 {
     const job j = { .g = g, .cat = cat };
 
-    for (size_t i = 0; i < cat->count; i++) GLMQ_TRY(add_array(&j, &cat->arrays[i], err));
+    for (size_t i = 0; i < cat->count; i++) {
+        const glmq_array *a = &cat->arrays[i];
+        const glmq_status st = add_array(&j, a, err);
+        if (st) GLMQ_TRY(leave_out(&j, a, st, err));
+    }
     return GLMQ_OK;
 }
 
