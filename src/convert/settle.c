@@ -32,8 +32,7 @@ static int take(settling *s, size_t *item)
     return found;
 }
 
-static void give(settling *s, size_t item, glmq_status st, glmq_travel travel,
-                 const char *why,
+static void give(settling *s, size_t item, glmq_status st, glmq_travel travel, const char *why,
                  const glmq_error *err)
 {
     glmq_item *it = &s->plan->items.at[item];

@@ -120,7 +120,8 @@ static glmq_status leave_out(const job *j, const glmq_array *a, glmq_status st, 
     const glmq_array *s = glmq_ends_with(a->name, BLOCKS) ? sibling(j, a, BLOCKS, SCALES) : NULL;
 
     if (!j->cat->tolerant) return st;
-    GLMQ_TRY(glmq_graph_leave_out(j->g, a->name, glmq_source_name(j->cat->source, a->file), st, err));
+    GLMQ_TRY(
+        glmq_graph_leave_out(j->g, a->name, glmq_source_name(j->cat->source, a->file), st, err));
     glmq_graph_drop(j->g, (size_t)(a - j->cat->arrays), "it cannot be read");
     if (s) glmq_graph_drop(j->g, (size_t)(s - j->cat->arrays), "its blocks cannot be read");
     return GLMQ_OK;
@@ -141,10 +142,10 @@ static glmq_status open_stacks(glmq_graph *g, const glmq_catalog *cat, glmq_erro
 /* ---- the reader ---- */
 
 /* `rank` 0: of whatever shape. */
-static int has_stacks(const glmq_catalog *cat, int rank)
+static int has_stacks(const glmq_catalog *cat, const char *ending, int rank)
 {
     for (size_t i = 0; i < cat->count; i++)
-        if (glmq_ends_with(cat->arrays[i].name, BLOCKS) &&
+        if (glmq_ends_with(cat->arrays[i].name, ending) &&
             (rank == 0 || cat->arrays[i].rank == rank))
             return 1;
     return 0;
@@ -156,7 +157,7 @@ static int mxfp4_probe(const glmq_catalog *cat)
                *method = glmq_json_string(cat->quant, "quant_method");
 
     if (cat->container != CONTAINER_SAFETENSORS) return 0;
-    if (has_stacks(cat, 4)) return 92;
+    if (has_stacks(cat, BLOCKS, 4)) return 92;
     if (method && strcmp(method, "mxfp4") == 0) return 92;
     return glmq_modelopt_is(cat) && algo && strcasestr(algo, "MXFP4") ? 96 : 0;
 }
@@ -165,7 +166,7 @@ static glmq_status mxfp4_open(glmq_graph *g, const glmq_catalog *cat, glmq_error
 {
     if (cat->container != CONTAINER_SAFETENSORS)
         return glmq_fail(err, GLMQ_E_ARG, "a GGUF is read as \"gguf\" only");
-    if (has_stacks(cat, 0)) return open_stacks(g, cat, err);
+    if (has_stacks(cat, BLOCKS, 0) || has_stacks(cat, SCALES, 0)) return open_stacks(g, cat, err);
     if (glmq_catalog_has_suffix(cat, "weight_packed", GLMQ_DT_NONE))
         return glmq_reader_ct.open(g, cat, err);
     if (glmq_catalog_has_suffix(cat, "weight_scale_inv", GLMQ_DT_NONE))

@@ -19,7 +19,8 @@
 
 typedef struct lists lists;
 typedef glmq_status match(lists *l, const char *entry, int keeps, int *found, glmq_error *err);
-static match match_ignored, match_piece, match_start, match_parameter, match_signed, match_key, match_search;
+static match match_ignored, match_piece, match_start, match_parameter, match_signed, match_key,
+    match_search;
 
 /* Where ecosystems keep them. */
 static const struct list_kind {
