@@ -59,7 +59,7 @@ typedef struct {
     const glmq_catalog *cat;
     const cJSON *q;       /* the object that has quant_algo                              */
     const cJSON *exclude; /* modules that stay in floats                                 */
-    const cJSON *layers;  /* MIXED_PRECISION: module -> { quant_algo }                   */
+    glmq_strmap layers;   /* MIXED_PRECISION: module -> { quant_algo }                   */
     kind algo;
     int activations;
     tally excluded, forgotten, unlike, no_input;
@@ -78,6 +78,33 @@ const char *glmq_modelopt_algo(const glmq_catalog *cat)
 {
     const char *algo = glmq_json_string(cat->quant, "quant_algo");
     return algo ? algo : glmq_json_string(description(cat), "quant_algo");
+}
+
+glmq_status glmq_modelopt_layers(const glmq_catalog *cat, glmq_strmap *layers, glmq_error *err)
+{
+    const cJSON *list = cJSON_GetObjectItemCaseSensitive(description(cat), "quantized_layers"),
+                *one;
+
+    *layers = (glmq_strmap){ 0 };
+    if (!cJSON_IsObject(list)) return GLMQ_OK;
+    cJSON_ArrayForEach(one, list)
+    {
+        if (glmq_strmap_add(layers, one->string, strlen(one->string), (uintptr_t)one, NULL) >= 0)
+            continue;
+        glmq_strmap_free(layers);
+        return glmq_fail(err, GLMQ_E_NOMEM, "quantized_layers");
+    }
+    return GLMQ_OK;
+}
+
+int glmq_modelopt_layer(const glmq_strmap *layers, const char *module, size_t len,
+                        const char **algo)
+{
+    uint64_t at;
+
+    if (!glmq_strmap_get(layers, module, len, &at)) return 0;
+    *algo = glmq_json_string((const cJSON *)(uintptr_t)at, "quant_algo");
+    return 1;
 }
 
 int glmq_modelopt_is(const glmq_catalog *cat)
@@ -123,8 +150,6 @@ static glmq_status note_kv_cache(job *j, glmq_error *err)
 static glmq_status read_config(job *j, glmq_error *err)
 {
     static const char *const lists[] = { "exclude_modules", "ignore" };
-    const cJSON *layers;
-
     if (!j->cat->quant)
         return note(j, GLMQ_WARNING, "config-missing",
                     "no quantization config: ", "what is stored decides alone", err);
@@ -133,10 +158,9 @@ static glmq_status read_config(job *j, glmq_error *err)
         const cJSON *list = cJSON_GetObjectItemCaseSensitive(j->q, lists[i]);
         if (cJSON_IsArray(list)) j->exclude = list;
     }
-    layers = cJSON_GetObjectItemCaseSensitive(j->q, "quantized_layers");
-    if (cJSON_IsObject(layers)) j->layers = layers;
+    GLMQ_TRY(glmq_modelopt_layers(j->cat, &j->layers, err));
     j->algo = kind_of_algo(glmq_modelopt_algo(j->cat), &j->activations);
-    return note_kv_cache(j, err);
+    return GLMQ_OK;
 }
 
 /* An entry is a module's name, or a glob; old ones are a part of a name. */
@@ -166,10 +190,10 @@ static void compare(job *j, const glmq_module *m, kind stored)
 
     if (!j->q) return;
     glmq_module_text(m, name, sizeof name);
-    if (j->layers) {
-        const cJSON *layer = cJSON_GetObjectItemCaseSensitive(j->layers, name);
-        said = kind_of_algo(glmq_json_string(layer, "quant_algo"), &activations);
-        if (!layer) count(&j->excluded, name);
+    if (j->layers.count) {
+        const char *algo = NULL;
+        if (!glmq_modelopt_layer(&j->layers, name, strlen(name), &algo)) count(&j->excluded, name);
+        said = kind_of_algo(algo, &activations);
     } else if (is_excluded(j, m, name)) {
         count(&j->excluded, name);
         return;
@@ -181,12 +205,14 @@ static void compare(job *j, const glmq_module *m, kind stored)
 /* A layer in floats that the config says is quantized. */
 static void compare_plain(job *j, const glmq_module *m)
 {
-    const char *full = m->plain->name;
+    const char *full = m->plain->name, *algo;
+    const size_t len = strlen(full), tail = strlen(".weight");
     char name[256];
 
-    if (!j->layers || !glmq_ends_with(full, ".weight")) return;
-    snprintf(name, sizeof name, "%.*s", (int)(strlen(full) - strlen(".weight")), full);
-    if (cJSON_GetObjectItemCaseSensitive(j->layers, name)) count(&j->forgotten, name);
+    if (!glmq_ends_with(full, ".weight")) return;
+    if (!glmq_modelopt_layer(&j->layers, full, len - tail, &algo)) return;
+    snprintf(name, sizeof name, "%.*s", (int)(len - tail), full);
+    count(&j->forgotten, name);
 }
 
 static glmq_status report(job *j, const tally *t, const char *code, const char *what,
@@ -290,13 +316,17 @@ static glmq_status add_module(void *user, const glmq_module *m, glmq_error *err)
 glmq_status glmq_modelopt_open(glmq_graph *g, const glmq_catalog *cat, glmq_error *err)
 {
     job j = { .g = g, .cat = cat };
+    glmq_status st;
 
     if (cat->container != CONTAINER_SAFETENSORS)
         return glmq_fail(err, GLMQ_E_ARG, "a GGUF is read as \"gguf\" only");
     GLMQ_TRY(refuse_state(cat, err));
     GLMQ_TRY(read_config(&j, err));
-    GLMQ_TRY(glmq_modules_each(cat, slots, GLMQ_COUNT(slots), add_module, &j, err));
-    return report_all(&j, err);
+    st = j.q ? note_kv_cache(&j, err) : GLMQ_OK;
+    if (!st) st = glmq_modules_each(cat, slots, GLMQ_COUNT(slots), add_module, &j, err);
+    if (!st) st = report_all(&j, err);
+    glmq_strmap_free(&j.layers);
+    return st;
 }
 
 /* ---- the reader ---- */

@@ -339,6 +339,58 @@ static void activation_scales_come_along_or_not_at_all(void **state)
     end_work(&w);
 }
 
+/* ModelOpt's NVFP4 with FP8 activations has the activation scale of FP8, however the algorithm is
+ * spelled and wherever it stands. */
+static void activation_scales_of_fp8_become_those_of_nvfp4(void **state)
+{
+    static const char *const configs[] = {
+        MODELOPT("W4A8_NVFP4_FP8"),
+        MODELOPT("w4a8_nvfp4_fp8"),
+        "{\"quant_method\":\"modelopt\",\"quant_algo\":\"MIXED_PRECISION\",\"quantized_layers\":{"
+        "\"model.layers.1.mlp.experts.1.up_proj\":{\"quant_algo\":\"W4A8_NVFP4_FP8\"}}}",
+    };
+    (void)state;
+
+    for (size_t i = 0; i < sizeof configs / sizeof *configs; i++) {
+        checkpoint c = modelopt_model(configs[i]);
+        work w = new_work();
+        save(&c);
+        go(c.folder, at(&w, "mo"), "nvfp4");
+        assert_true(number_at(at(&w, "mo"), "model.layers.1.mlp.experts.1.up_proj.input_scale") ==
+                    0.25f * 448.0f / 2688.0f);
+        discard(&c);
+        end_work(&w);
+    }
+}
+
+/* A global scale that is a power of two is turned over without loss: the plan knows. */
+static void powers_of_two_are_turned_over_exactly(void **state)
+{
+    const glmq_plan_options deep = { .deep = 1 };
+    static const float scales[] = { 0.5f, 0.3f };
+    static const glmq_travel travels[] = { GLMQ_SAME_CODES, GLMQ_NEAR };
+    (void)state;
+
+    for (size_t i = 0; i < 2; i++) {
+        checkpoint c = modelopt_model(MODELOPT("NVFP4"));
+        work w = new_work();
+        conversion v;
+        set_float(in(&c, up, "weight_scale_2"), scales[i]);
+        save(&c);
+        assert_int_equal(
+            conversion_plan(&v, c.folder, "compressed-tensors:nvfp4", at(&w, "ct"), &deep),
+            GLMQ_OK);
+        for (size_t k = 0; k < v.plan->items.count; k++) {
+            const glmq_item *it = &v.plan->items.at[k];
+            if (strcmp(v.graph->tensors[it->tensor].name, up_weight) == 0)
+                assert_int_equal(it->travel, travels[i]);
+        }
+        conversion_close(&v);
+        discard(&c);
+        end_work(&w);
+    }
+}
+
 /* Values of any checkpoint as floats; the digest of F32 is that of the codes. */
 static void floats_hold_the_decoded_values(void **state)
 {
@@ -417,6 +469,8 @@ int main(void)
         cmocka_unit_test(a_power_of_two_apart_is_near_across_reciprocals),
         cmocka_unit_test(stacks_of_gpt_oss_are_kept_by_same),
         cmocka_unit_test(activation_scales_come_along_or_not_at_all),
+        cmocka_unit_test(activation_scales_of_fp8_become_those_of_nvfp4),
+        cmocka_unit_test(powers_of_two_are_turned_over_exactly),
         cmocka_unit_test(floats_hold_the_decoded_values),
         cmocka_unit_test(plain_weights_become_what_the_tools_made),
     };
