@@ -754,12 +754,19 @@ static glmq_status move(glmq_mover *m, size_t i, const glmq_move_to *to, glmq_do
     return GLMQ_OK;
 }
 
-/* Reading a tensor of several parts has named it already. */
+/* Reading a tensor of several parts has named it already.  Where the data are wrong, the file
+ * is named too: that of the codes. */
 static glmq_status name_tensor(const glmq_mover *m, glmq_status st, glmq_error *err)
 {
+    const glmq_source *src = glmq_graph_source(m->plan->graph);
     const char *name = m->tensor->name;
-    if (!st || (err && strncmp(err->msg, name, strlen(name)) == 0)) return st;
-    return glmq_within(err, st, "%s", name);
+    if (st && !(err && strncmp(err->msg, name, strlen(name)) == 0))
+        st = glmq_within(err, st, "%s", name);
+    if (st != GLMQ_E_FORMAT) return st;
+    if (!glmq_source_is_file(src))
+        st = glmq_within(err, st, "%s",
+                         glmq_source_name(src, m->tensor->part[0].span[GLMQ_SLOT_CODES].file));
+    return glmq_within(err, st, "%s", glmq_source_path(src));
 }
 
 glmq_status glmq_move(glmq_mover *m, size_t i, const glmq_move_to *to, glmq_done *done,

@@ -675,7 +675,7 @@ static void ct_refuses_malformed_modules_by_name(void **state)
         const char *words;
     } cases[] = {
         { ct_lacks_scale, "up_proj.weight_scale is missing" },
-        { ct_lacks_shape, "up_proj lacks its array" },
+        { ct_lacks_shape, "up_proj.weight_shape is missing" },
         { ct_lacks_codes, "up_proj.weight_scale: its weight is missing" },
         { has_both, "both model.layers.1.mlp.experts.1.up_proj.weight" },
         { ct_flat_codes, "up_proj.weight_packed: 1 dimensions" },
