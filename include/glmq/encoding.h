@@ -112,6 +112,9 @@ typedef struct glmq_encoding {
     uint8_t zero_kind;   /* glmq_zero_kind                                             */
     uint8_t act_order;   /* glmq_act_order; not 0: a PERM slot is stored               */
     uint8_t variant;     /* the codec's own: GPTQ v1 or v2, …                          */
+    uint32_t scalar;     /* bits of the F32 scale of the whole tensor that a target is to
+                          * store (FP4); 0: the codes say it.  No part of what the encoding
+                          * is: equal encodings may differ here                        */
     uint64_t seed;       /* rotations                                                  */
     const void *tables;  /* codebooks, sign vectors; owned by the graph                */
 } glmq_encoding;

@@ -1,4 +1,4 @@
-/* Half and bfloat16 <-> F32, E4M3 and E8M0 -> F32, exact, by integer arithmetic and IEEE
+/* Half, bfloat16 and E4M3 <-> F32, E8M0 -> F32, exact, by integer arithmetic and IEEE
  * operations only: every compiler, ISA level and device gives the same bits, and loops around
  * these functions vectorize.
  *
@@ -68,6 +68,20 @@ GLMQ_HD float f32_from_e4m3(uint8_t q)
     const uint32_t finite = bits_from_f32(f32_from_bits(shifted) * f32_from_bits(0x7b800000));
     const uint32_t mag = (q & 0x7f) == 0x7f ? 0x7fc00000u : finite;
     return f32_from_bits(mag | (uint32_t)(q & 0x80) << 24);
+}
+
+/* As f16_from_f32, but beyond 448 it stays at 448: there is no infinity.  Below 2^-6: adding
+ * 2^14 (0x46800000) makes the F32 unit that of E4M3, 2^-9. */
+GLMQ_HD uint8_t e4m3_from_f32(float f)
+{
+    const uint32_t bits = bits_from_f32(f), sign = bits >> 24 & 0x80, mag = bits & 0x7fffffff;
+    const uint32_t normal = (mag + 0x7ffff + (mag >> 20 & 1) - (120u << 23)) >> 20;
+    const uint32_t small =
+        bits_from_f32(f32_from_bits(mag) + f32_from_bits(0x46800000)) - 0x46800000;
+    uint32_t q = mag < 0x3c800000 ? small : normal;
+    q = mag > 0x43e00000 ? 0x7e : q;
+    q = mag > 0x7f800000 ? 0x7f : q;
+    return (uint8_t)(sign | q);
 }
 
 /* 2^(q - 127): 0 is an F32 subnormal, 0xff is NaN. */

@@ -60,7 +60,7 @@ static glmq_status refuse_url(const char *path, glmq_error *err)
 }
 
 /* Formats of the contract that this version does not have, or does not write. */
-static const char *const later_formats[] = { "fp8", "nvfp4", "mxfp4", "tq3", "vq", "aqlm" };
+static const char *const later_formats[] = { "fp8", "tq3", "vq", "aqlm" };
 
 glmq_status glmq_refuse_later_format(const char *option, const char *format, glmq_error *err)
 {

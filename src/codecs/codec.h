@@ -64,12 +64,16 @@ typedef struct glmq_codes {
     uint8_t divides;     /* the global scale divides                                */
 } glmq_codes;
 
-/* What a first pass over the tensor found, for codecs that need it. */
+/* What a first pass over the tensor, and those that share its global scale, found. */
 typedef struct glmq_stats {
     float amax;
+    int bf16; /* the weights are BF16 as they are stored: some tools then calculate in BF16 */
 } glmq_stats;
 
-enum { GLMQ_NEEDS_AMAX = 1 }; /* glmq_codec.needs */
+enum {
+    GLMQ_NEEDS_AMAX = 1
+}; /* glmq_codec.needs: encode() does not go without stats,
+                               * unless the encoding has a scalar */
 
 struct glmq_codec {
     const char *name, *about;
@@ -87,8 +91,8 @@ struct glmq_codec {
     glmq_status (*check)(glmq_encoding *enc, const glmq_bufs *, uint64_t rows, uint64_t cols,
                          glmq_error *);
 
-    /* Every run of rows that is read, before it is used: refuses what cut slots hold and
-     * decode could not take (GLMQ_E_FORMAT).  NULL: nothing to check. */
+    /* Refuses stored rows with something in their cut slots that decode() must not meet: every
+     * row is shown before it is decoded.  NULL: any bytes will do. */
     glmq_status (*check_rows)(const glmq_encoding *, const glmq_bufs *, glmq_tile, glmq_error *);
 
     /* Canonical F32 values of a tile. */

@@ -1,10 +1,9 @@
-/* Blocks of four-bit floats (E2M1), 16 weights in the low nibbles, the next in the high ones.
+/* Blocks of four-bit floats (E2M1) of GGUF: of a group, the first half in the low nibbles.
  *
  *   MXFP4   32 weights in 17 bytes   e qs[16]          scale 2^(e - 127)
- *   NVFP4   64          in 36        d[4] qs[32]       scales E4M3 without sign, runs of 16
+ *   NVFP4   64          in 36        d[4] qs[32]       scales E4M3 without sign, groups of 16
  *
- * The code's value is taken twice and the scale by half, as ggml does: both are exact.  The
- * weights of an NVFP4 tensor are these times a scale of the whole tensor, stored elsewhere. */
+ * The code's value is taken twice and the scale by half, as ggml does: both are exact. */
 #ifndef GLMQ_CODECS_FP4_BLOCK_H
 #define GLMQ_CODECS_FP4_BLOCK_H
 
@@ -36,18 +35,4 @@ GLMQ_HD void mxfp4_decode_block(const uint8_t *block, float *w)
     fp4_put(block + 1, 16, mxfp4_scale(block[0]), w);
 }
 
-/* E4M3 of a byte, bit 7 left aside; the code of NaN is 0. */
-GLMQ_HD float nvfp4_scale(uint8_t byte)
-{
-    const uint32_t e = byte >> 3 & 15, m = byte & 7;
-    if ((byte & 0x7f) == 0x7f) return 0.0f;
-    if (e == 0) return (float)m * 0x1p-9f;
-    return f32_from_bits((e + 120) << 23 | m << 20);
-}
-
-GLMQ_HD void nvfp4_decode_block(const uint8_t *block, float *w)
-{
-    for (int s = 0; s < 4; s++)
-        fp4_put(block + 4 + 8 * s, 8, nvfp4_scale(block[s]) * 0.5f, w + 16 * s);
-}
 #endif

@@ -62,6 +62,9 @@ typedef struct glmq_kernels {
     void (*scale_by)(const uint8_t *q, size_t n, const uint8_t *group, const float *zero,
                      const float *s, float *w);
 
+    /* Groups of 2 * half codes whose first half lies in the low nibbles <-> codes. */
+    void (*halves_get)(const uint8_t *src, size_t groups, size_t half, uint8_t *q);
+    void (*halves_put)(const uint8_t *q, size_t groups, size_t half, uint8_t *dst);
     /* The same from packed codes; NULL where a level or a width has no such loop.  Groups are
      * of whole sixteens: of a bit stream; of the nibble at bit `at` of each word.  Zeros and
      * scales are `step` apart. */

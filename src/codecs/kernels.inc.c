@@ -304,6 +304,26 @@ static void scale_groups(const uint8_t *restrict q, size_t groups, size_t group,
     }
 }
 
+/* Eight bytes at a time: both lengths are multiples. */
+static const uint64_t LOW_NIBBLES = UINT64_C(0x0f0f0f0f0f0f0f0f);
+
+static void halves_get(const uint8_t *restrict src, size_t groups, size_t half, uint8_t *restrict q)
+{
+    for (size_t g = 0; g < groups; g++, src += half, q += 2 * half)
+        for (size_t i = 0; i < half; i += 8) {
+            const uint64_t v = load_le64(src + i);
+            store_le64(q + i, v & LOW_NIBBLES);
+            store_le64(q + half + i, v >> 4 & LOW_NIBBLES);
+        }
+}
+
+static void halves_put(const uint8_t *restrict q, size_t groups, size_t half, uint8_t *restrict dst)
+{
+    for (size_t g = 0; g < groups; g++, dst += half, q += 2 * half)
+        for (size_t i = 0; i < half; i += 8)
+            store_le64(dst + i, load_le64(q + i) | load_le64(q + half + i) << 4);
+}
+
 static void scale_by(const uint8_t *restrict q, size_t n, const uint8_t *restrict group,
                      const float *restrict zero, const float *restrict s, float *restrict w)
 {
@@ -527,6 +547,8 @@ const glmq_kernels KERNELS = {
     .scale = scale,
     .scale_groups = scale_groups,
     .scale_by = scale_by,
+    .halves_get = halves_get,
+    .halves_put = halves_put,
 #ifdef HAVE_LANES
     .stream_groups = { [2] = stream_groups_2, [3] = stream_groups_3, [4] = stream_groups_4,
                        [8] = stream_groups_8 },

@@ -56,6 +56,8 @@ static const array_encoding arrays[] = {
     { GLMQ_DT_Q5_0, &glmq_codec_q5_0, 5, 32, GLMQ_ZERO_MID },
     { GLMQ_DT_Q5_1, &glmq_codec_q5_1, 5, 32, GLMQ_ZERO_STORED },
     { GLMQ_DT_Q8_0, &glmq_codec_q8_0, 8, 32, GLMQ_ZERO_MID },
+    { GLMQ_DT_MXFP4, &glmq_codec_mxfp4, 4, 32, GLMQ_ZERO_MID },
+    { GLMQ_DT_NVFP4, &glmq_codec_nvfp4, 4, 16, GLMQ_ZERO_MID },
     /* no codes view: no group */
     { GLMQ_DT_Q8_1, &glmq_codec_q8_1, 8, 0, GLMQ_ZERO_MID },
     { GLMQ_DT_Q2_K, &glmq_codec_q2_k, 2, 0, GLMQ_ZERO_MID },
@@ -75,7 +77,6 @@ static const array_encoding arrays[] = {
     { GLMQ_DT_IQ4_XS, &glmq_codec_iq4_xs, 4, 0, GLMQ_ZERO_MID },
     { GLMQ_DT_TQ1_0, &glmq_codec_tq1_0, 2, 0, GLMQ_ZERO_MID },
     { GLMQ_DT_TQ2_0, &glmq_codec_tq2_0, 2, 0, GLMQ_ZERO_MID },
-    { GLMQ_DT_MXFP4, &glmq_codec_mxfp4, 4, 0, GLMQ_ZERO_MID },
     { GLMQ_DT_Q1_0, &glmq_codec_q1_0, 1, 0, GLMQ_ZERO_MID },
     { GLMQ_DT_Q2_0, &glmq_codec_q2_0, 2, 0, GLMQ_ZERO_MID },
 };

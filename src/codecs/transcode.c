@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/safe.h"
 #include "ctpack.h"
+#include "fp4.h"
 #include "gptq.h"
 #include "kernels.h"
 #include <float.h>
@@ -125,6 +126,45 @@ static glmq_travel judge_codes(const glmq_part *from, const glmq_part *to, char 
     return GLMQ_MAYBE_CODES;
 }
 
+/* ---- four-bit floats ---- */
+
+/* What holds, and what it hangs on, from one kind of global scale to another. */
+static const struct fp4_move {
+    fp4_global from, to;
+    glmq_travel travel;
+    const char *why;
+} fp4_moves[] = {
+    { FP4_NO_GLOBAL, FP4_NO_GLOBAL, GLMQ_SAME_CODES, "" },
+    { FP4_MULTIPLIES, FP4_MULTIPLIES, GLMQ_SAME_CODES, "" },
+    { FP4_DIVIDES, FP4_DIVIDES, GLMQ_SAME_CODES, "" },
+    { FP4_MULTIPLIES, FP4_DIVIDES, GLMQ_NEAR, "its global scale is stored as the reciprocal" },
+    { FP4_DIVIDES, FP4_MULTIPLIES, GLMQ_NEAR, "its global scale is stored as the reciprocal" },
+    { FP4_NO_GLOBAL, FP4_MULTIPLIES, GLMQ_MAYBE_CODES, "hangs on how far its scales are apart" },
+    { FP4_NO_GLOBAL, FP4_DIVIDES, GLMQ_MAYBE_CODES, "hangs on how far its scales are apart" },
+    { FP4_MULTIPLIES, FP4_NO_GLOBAL, GLMQ_MAYBE_CODES, "hangs on its scales being powers of two" },
+    { FP4_DIVIDES, FP4_NO_GLOBAL, GLMQ_MAYBE_CODES, "hangs on its scales being powers of two" },
+};
+
+static glmq_travel judge_fp4(const glmq_encoding *from, const glmq_encoding *to, char why[160])
+{
+    const fp4_global a = fp4_global_of(from), b = fp4_global_of(to);
+
+    if (a == FP4_NOT || b == FP4_NOT) {
+        snprintf(why, 160, "codes of %s are no codes of %s", from->codec->name, to->codec->name);
+        return GLMQ_RECODE;
+    }
+    if (a == b && to->scalar) {
+        snprintf(why, 160, "hangs on its scales under the global scale of its neighbours");
+        return GLMQ_MAYBE_CODES;
+    }
+    for (size_t i = 0; i < sizeof fp4_moves / sizeof *fp4_moves; i++) {
+        if (fp4_moves[i].from != a || fp4_moves[i].to != b) continue;
+        snprintf(why, 160, "%s", fp4_moves[i].why);
+        return fp4_moves[i].travel;
+    }
+    return GLMQ_RECODE;
+}
+
 /* ---- the judge ---- */
 
 static glmq_travel recode(char why[160], const char *what, const char *name)
@@ -156,7 +196,7 @@ static glmq_travel judge_ints(const glmq_part *from, const glmq_part *to, cut_re
     const int same = glmq_encoding_equal(&from->enc, &to->enc);
     uint64_t quantum;
 
-    if (same &&
+    if (same && !to->enc.scalar &&
         (cut == CUT_SAME || (cut == CUT_ROWS && is_row_striped(from) && is_row_striped(to))))
         return GLMQ_SAME_BYTES;
     if (cut == CUT_TURNED) return recode(why, "stored the other way round than", a->name);
@@ -169,6 +209,8 @@ static glmq_travel judge_ints(const glmq_part *from, const glmq_part *to, cut_re
                  quantum, quantum > 1 ? "the packing" : b->name);
         return GLMQ_RECODE;
     }
+    if (fp4_global_of(&from->enc) != FP4_NOT || fp4_global_of(&to->enc) != FP4_NOT)
+        return judge_fp4(&from->enc, &to->enc, why);
     return judge_codes(from, to, why);
 }
 
@@ -252,10 +294,10 @@ glmq_status glmq_transcode_tile(const glmq_encoding *from, const glmq_bufs *in,
 }
 
 /* Scale times (code less zero), one product: the same bits from every codec.  (Views with an
- * offset round twice, in an order of the codec's own.) */
+ * offset, and four-bit floats, round twice, in an order of the codec's own.) */
 static int is_one_product(const glmq_encoding *e)
 {
-    return e->codec->get_codes && !has_offset(e) && !e->act_order;
+    return e->codec->get_codes && !has_offset(e) && !e->act_order && fp4_global_of(e) == FP4_NOT;
 }
 
 int glmq_transcode_returned(const glmq_encoding *from, const glmq_encoding *to,

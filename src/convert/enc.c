@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/mem.h"
 #include "codecs/ctpack.h"
+#include "codecs/fp4.h"
 #include "codecs/gptq.h"
 #include "convert/plan.h"
 #include "readers/reader.h"
@@ -13,7 +14,7 @@
 #include <string.h>
 #include <strings.h>
 
-enum { GPTQ = 1, CT = 2, AWQ = 4, ALL = 7 };
+enum { GPTQ = 1, CT = 2, AWQ = 4, ALL = 7, FLOATS = 8 };
 
 typedef struct int_format {
     const char *word, *codec;
@@ -25,6 +26,8 @@ static const int_format formats[] = {
     { "gptq", "gptq", GPTQ, GPTQ_V1, GLMQ_ZERO_MID },
     { "compressed-tensors", "ctpack", CT, CT_ZERO_PACKED, GLMQ_ZERO_MID },
     { "awq", "awq", AWQ, 0, GLMQ_ZERO_STORED },
+    { "nvfp4", "fp4", FLOATS, FP4_MODELOPT, GLMQ_ZERO_MID },
+    { "mxfp4", "fp4", FLOATS, FP4_CT, GLMQ_ZERO_MID },
 };
 
 /* An option's word ends in '=' where a value follows.  set() returns 0, or -1 when the value
@@ -100,6 +103,21 @@ static int set_scale(glmq_encoding *e, const char *value, int arg)
     return -1;
 }
 
+/* The whole encoding: what else was said is of no use to it. */
+static int set_floats(glmq_encoding *e, const char *value, int arg)
+{
+    (void)value;
+    *e = arg == 16 ? fp4_nvfp4(FP4_CT) : fp4_mxfp4(FP4_CT);
+    return 0;
+}
+
+/* The writer looks at it: it is no part of an encoding. */
+static int set_kv(glmq_encoding *e, const char *value, int arg)
+{
+    (void)e, (void)arg;
+    return strcmp(value, "none") && strcmp(value, "fp8") ? -1 : 0;
+}
+
 /* rule=best and rule=peer: the encoders have one rule yet, the format's own. */
 static int set_rule(glmq_encoding *e, const char *value, int arg)
 {
@@ -113,6 +131,9 @@ static const int_option options[] = {
     { "int3", CT, set_bits, 3 },
     { "int4", CT, set_bits, 4 },
     { "int8", CT, set_bits, 8 },
+    { "nvfp4", CT, set_floats, 16 },
+    { "mxfp4", CT, set_floats, 32 },
+    { "kv=", FLOATS, set_kv, 0 },
     { "group=", ALL, set_group, 0 },
     { "channel", CT, set_channel, 1 },
     { "tensor", CT, set_channel, 0 },
@@ -121,7 +142,7 @@ static const int_option options[] = {
     { "v1", GPTQ, set_variant, GPTQ_V1 },
     { "v2", GPTQ, set_variant, GPTQ_V2 },
     { "scale=", GPTQ | CT, set_scale, 0 },
-    { "rule=", ALL, set_rule, 0 },
+    { "rule=", ALL | FLOATS, set_rule, 0 },
 };
 
 static const char *option_word(size_t i)
@@ -188,6 +209,7 @@ static glmq_status parse_int_format(const int_format *f, const char *text, glmq_
     };
     if (!enc->codec)
         return glmq_fail(err, GLMQ_E_UNSUPPORTED, "%s: this build has no such codec", f->word);
+    if (f->mask == FLOATS) *enc = *f->word == 'n' ? fp4_nvfp4(f->variant) : fp4_mxfp4(f->variant);
     while (*text) {
         char word[64];
         const size_t n = strcspn(text, ",");

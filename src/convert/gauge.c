@@ -69,6 +69,15 @@ size_t glmq_find_nonfinite(const float *w, size_t n)
     return n;
 }
 
+size_t glmq_find_far(const float *w, const float *r, size_t n)
+{
+    size_t far = 0, i;
+    for (i = 0; i < n; i++) far += !(fabsf(r[i] - w[i]) <= fabsf(w[i]) * 0x1p-21f + 0x1p-146f);
+    if (far == 0) return n;
+    for (i = 0; fabsf(r[i] - w[i]) <= fabsf(w[i]) * 0x1p-21f + 0x1p-146f; i++) continue;
+    return i;
+}
+
 static int any_beyond_f16(const float *w, size_t n)
 {
     const uint32_t most = 0x477fe000u; /* 65504 */

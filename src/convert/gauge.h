@@ -21,6 +21,9 @@ void glmq_gauge_read(const glmq_gauge *g, double *rmse, double *max_abs, double 
 int glmq_values_equal(const float *a, const float *b, size_t n);
 /* Index of the first value that is NaN or infinite, or n. */
 size_t glmq_find_nonfinite(const float *w, size_t n);
+/* Index of the first weight that is further from its source than a few roundings, and one unit
+ * in the last place of a factor, can carry it; or n. */
+size_t glmq_find_far(const float *w, const float *r, size_t n);
 /* Index of the first finite weight beyond the range of F16 that came back wrong by more than
  * half of itself, or n. */
 size_t glmq_find_lost(const float *w, const float *r, size_t n);

@@ -10,6 +10,9 @@
  *               codes differ: that is the proof
  *   WAY_VALUES  F32 and the target's encoder; the target is decoded for digest and error
  *
+ * Codes may be moved to where one number of the whole matrix is stored as its reciprocal (NVFP4):
+ * then the values need not be equal, only as near as that can make them.
+ *
  * When codes turn out not to fit, the item starts again through values: the same byte ranges
  * are written over, so a tensor never mixes ways. */
 #include "convert/move.h"
@@ -19,13 +22,13 @@
 #include "codecs/transcode.h"
 #include "convert/cuts.h"
 #include "convert/gauge.h"
+#include "convert/move_sizes.h"
 #include "convert/permuted.h"
+#include "convert/share.h"
 #include "models/fetch.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-
-enum { TILE_BYTES = 256 * 1024, CHUNK_BYTES = 1024 * 1024 };
 
 typedef enum way { WAY_BYTES, WAY_CODES, WAY_VALUES } way;
 
@@ -38,6 +41,8 @@ typedef struct buffer {
 typedef struct part_job {
     const glmq_part *to;
     glmq_encoding enc; /* as the result is decoded: a g_idx in order is not followed     */
+    glmq_encoding put; /* as codes and values go in: with the scale of the whole tensor  */
+    int near;          /* codes under a global scale that is stored as its reciprocal     */
     glmq_layout layout;
     way way;
     uint8_t from; /* the source part that bytes and codes come from      */
@@ -54,6 +59,7 @@ struct glmq_mover {
     const glmq_tensor *tensor;
     const glmq_move_to *to;
     glmq_tensor_fetch *values; /* of tensors in several parts, or cut                 */
+    glmq_share *share;         /* looks at the tensors that share a global scale          */
     glmq_fetch *raw[GLMQ_PARTS_MAX];
     const glmq_encoding *enc[GLMQ_PARTS_MAX]; /* of the source parts, as check() resolved it */
     glmq_permuted permuted;          /* --unpermute: the source in its new order, in memory */
@@ -104,13 +110,14 @@ glmq_mover *glmq_mover_new(const glmq_plan *p)
     if (!m) return NULL;
     m->plan = p;
     m->values = glmq_tensor_fetch_new();
+    m->share = glmq_share_new();
     m->source = glmq_hash_new();
     m->result = glmq_hash_new();
     for (int i = 0; i < GLMQ_PARTS_MAX; i++) {
         m->raw[i] = glmq_fetch_new();
         failed |= !m->raw[i] || make_part(&m->part[i]);
     }
-    if (failed || !m->values || !m->source || !m->result) {
+    if (failed || !m->values || !m->share || !m->source || !m->result) {
         glmq_mover_free(m);
         return NULL;
     }
@@ -128,6 +135,7 @@ void glmq_mover_free(glmq_mover *m)
         }
     }
     glmq_tensor_fetch_free(m->values);
+    glmq_share_free(m->share);
     glmq_hash_free(m->source);
     glmq_hash_free(m->result);
     glmq_permuted_close(&m->permuted);
@@ -136,80 +144,6 @@ void glmq_mover_free(glmq_mover *m)
     glmq_free(m->g.data);
     glmq_free(m->scratch.data);
     glmq_free(m);
-}
-
-/* ---- sizes ---- */
-
-static int is_permuted(const glmq_item *it)
-{
-    return it->row_perm || it->col_perm;
-}
-
-static int is_direct(const glmq_tensor *t)
-{
-    return t->parts == 1 && glmq_cut_is_whole(&t->part[0], t->rows);
-}
-
-static uint64_t tile_rows_of(const glmq_tensor *t, uint64_t step)
-{
-    const uint64_t row_bytes = t->cols * sizeof(float);
-    const uint64_t fit = row_bytes ? TILE_BYTES / row_bytes : 1;
-    const uint64_t rows = fit < step ? step : fit / step * step;
-    return rows < t->rows ? rows : t->rows;
-}
-
-/* As many tiles as fit a chunk, on whichever side is larger. */
-static uint64_t chunk_rows_of(const glmq_tensor *t, const glmq_item *it, uint64_t tile_rows)
-{
-    const uint64_t in = glmq_tensor_bytes(t), bytes = in > it->bytes ? in : it->bytes;
-    const uint64_t per_row = t->rows ? bytes / t->rows + 1 : 1;
-    const uint64_t fit = CHUNK_BYTES / per_row;
-    const uint64_t rows = fit < tile_rows ? tile_rows : fit / tile_rows * tile_rows;
-    if (is_permuted(it)) return t->rows;
-    return rows < t->rows ? rows : t->rows;
-}
-
-/* Bytes a target slot's buffer takes: the whole slot, or the stripes of a chunk. */
-static uint64_t slot_buffer(const glmq_slot_layout *l, uint64_t rows)
-{
-    uint64_t off, bytes;
-    if (l->dtype == GLMQ_DT_NONE || !l->stripe_rows) return l->bytes;
-    glmq_slot_range(l, 0, rows, &off, &bytes);
-    return bytes < l->bytes ? bytes : l->bytes;
-}
-
-static uint64_t part_rows(const glmq_tensor *t, const glmq_part *p, uint64_t rows)
-{
-    const uint64_t n = glmq_cut_row(p, t->rows, t->cols, rows);
-    return n < p->rows ? n : p->rows;
-}
-
-uint64_t glmq_move_peak(const glmq_plan *p, const glmq_item *it)
-{
-    const glmq_tensor *t = &p->graph->tensors[it->tensor];
-    const uint64_t tile = tile_rows_of(t, glmq_cut_step(t, it->part, it->parts));
-    const uint64_t chunk = chunk_rows_of(t, it, tile);
-    uint64_t peak = 3 * tile * t->cols * sizeof(float);
-    if (is_permuted(it)) peak += glmq_permuted_bytes(&p->original->tensors[it->tensor].part[0]);
-    for (uint8_t i = 0; i < t->parts; i++) {
-        peak += glmq_fetch_peak(&t->part[i], part_rows(t, &t->part[i], chunk));
-        if (!is_direct(t)) peak += glmq_fetch_peak(&t->part[i], part_rows(t, &t->part[i], tile));
-    }
-    for (uint8_t k = 0; k < it->parts; k++) {
-        const glmq_part *q = &it->part[k];
-        glmq_layout l;
-        if (q->enc.codec->layout(&q->enc, q->rows, q->cols, &l, NULL)) continue;
-        for (int s = 0; s < GLMQ_SLOTS; s++)
-            peak += slot_buffer(&l.slot[s], part_rows(t, q, chunk));
-        peak += glmq_transcode_scratch(&t->part[0].enc, &q->enc, tile, t->cols);
-    }
-    return peak;
-}
-
-/* Threads, buffers of the C library, and what the graph and the plan already take. */
-uint64_t glmq_run_base_bytes(const glmq_plan *p)
-{
-    return (16ull << 20) + p->pieces.count * 330 + p->graph->count * 1200;
 }
 
 /* ---- choosing the way ---- */
@@ -244,6 +178,7 @@ static way choose_way(const glmq_mover *m, part_job *j, uint8_t k)
     const glmq_part *from;
     glmq_travel travel;
     char why[160];
+    j->near = 0;
     if (t->parts > 1 && t->parts != m->item->parts) return WAY_VALUES;
     j->from = t->parts > 1 ? k : 0;
     from = &t->part[j->from];
@@ -252,7 +187,9 @@ static way choose_way(const glmq_mover *m, part_job *j, uint8_t k)
         return WAY_VALUES;
     travel = glmq_transcode_judge(from, j->to, why);
     if (travel == GLMQ_SAME_BYTES && bytes_fit(t, from, j)) return WAY_BYTES;
-    return travel < GLMQ_RECODE && codes_fit(t, from, j) ? WAY_CODES : WAY_VALUES;
+    if (travel >= GLMQ_RECODE || !codes_fit(t, from, j)) return WAY_VALUES;
+    j->near = travel == GLMQ_NEAR;
+    return WAY_CODES;
 }
 
 /* ---- opening ---- */
@@ -261,8 +198,8 @@ static glmq_status open_source(glmq_mover *m, glmq_error *err)
 {
     const glmq_source *src = m->plan->graph->source;
     const glmq_tensor *t = m->tensor;
-    m->direct = is_direct(t);
-    if (is_permuted(m->item)) {
+    m->direct = glmq_tensor_direct(t);
+    if (glmq_item_permuted(m->item)) {
         const glmq_part *from = &m->plan->original->tensors[m->item->tensor].part[0];
         m->enc[0] = &m->permuted.enc;
         return glmq_permuted_open(&m->permuted, m->raw[0], src, from, &t->part[0],
@@ -276,13 +213,19 @@ static glmq_status open_source(glmq_mover *m, glmq_error *err)
     return GLMQ_OK;
 }
 
-/* An activation scale is no weight, so no layout has it: its bytes are carried. */
+/* An activation scale is no weight, so no layout has it: its bytes are carried, or are what the
+ * plan has worked out. */
 static glmq_status carry_input_scale(glmq_mover *m, part_job *j, glmq_error *err)
 {
     const glmq_span *from = &m->tensor->part[j->from].span[GLMQ_SLOT_INPUT_SCALE];
     const glmq_span *to = &j->to->span[GLMQ_SLOT_INPUT_SCALE];
-    if (!to->bytes || from->bytes != to->bytes) return GLMQ_OK;
+    const uint32_t scalar = m->plan->want[m->item->tensor].input_scalar;
+    if (!to->bytes || (!scalar && from->bytes != to->bytes)) return GLMQ_OK;
     GLMQ_TRY(reserve(&j->out[GLMQ_SLOT_INPUT_SCALE], to->bytes, err));
+    if (scalar && to->bytes == sizeof scalar) {
+        store_le32(j->out[GLMQ_SLOT_INPUT_SCALE].data, scalar);
+        return GLMQ_OK;
+    }
     return glmq_source_read(m->plan->graph->source, from->file, from->offset,
                             j->out[GLMQ_SLOT_INPUT_SCALE].data, (size_t)to->bytes, err);
 }
@@ -291,16 +234,15 @@ static glmq_status open_part(glmq_mover *m, uint8_t k, glmq_error *err)
 {
     part_job *j = &m->part[k];
     j->whole = glmq_cut_is_whole(j->to, m->tensor->rows);
-    j->stats = (glmq_stats){ 0 };
     j->enc = j->to->enc;
     if (j->enc.act_order == GLMQ_ACT_TRIVIAL) j->enc.act_order = GLMQ_ACT_NONE;
     for (int s = 0; s < GLMQ_SLOTS; s++) {
         const uint64_t n =
-            slot_buffer(&j->layout.slot[s], part_rows(m->tensor, j->to, m->chunk_rows));
+            glmq_slot_buffer(&j->layout.slot[s], glmq_part_rows(m->tensor, j->to, m->chunk_rows));
         glmq_hash_reset(j->hash[s]);
         if (!j->to->span[s].bytes) continue;
         GLMQ_TRY(reserve(&j->out[s], n, err));
-        memset(j->out[s].data, 0, (size_t)n); /* packed words are filled bit by bit */
+        if (n) memset(j->out[s].data, 0, (size_t)n); /* packed words are filled bit by bit */
     }
     return carry_input_scale(m, j, err);
 }
@@ -380,7 +322,7 @@ static glmq_status move_codes(glmq_mover *m, part_job *j, glmq_bufs *out, uint64
     if (glmq_cut_equal(&from->cut, cut)) {
         const uint64_t rows = glmq_cut_row(j->to, t->rows, t->cols, row + n) - to_row;
         const glmq_tile tile = tile_of(j->to, to_row, rows);
-        GLMQ_TRY(glmq_transcode_tile(enc, in, &j->to->enc, out, tile_of(from, to_row, rows), tile,
+        GLMQ_TRY(glmq_transcode_tile(enc, in, &j->put, out, tile_of(from, to_row, rows), tile,
                                      m->scratch.data, err));
         if (!m->to->probe)
             j->returned = glmq_transcode_returned(enc, &j->enc, out, tile, m->scratch.data);
@@ -388,7 +330,7 @@ static glmq_status move_codes(glmq_mover *m, part_job *j, glmq_bufs *out, uint64
     }
     for (uint64_t at = 0; at < n; at += cut->stride)
         GLMQ_TRY(glmq_transcode_tile(
-            enc, in, &j->to->enc, out, tile_of(from, row + at + cut->first, cut->count),
+            enc, in, &j->put, out, tile_of(from, row + at + cut->first, cut->count),
             tile_of(j->to, to_row + at / cut->stride * cut->count, cut->count), m->scratch.data,
             err));
     return GLMQ_OK;
@@ -406,7 +348,7 @@ static glmq_status encode(glmq_mover *m, part_job *j, glmq_bufs *out, uint64_t r
         glmq_cut_gather(j->to, t->cols, n, w, m->g.data);
         w = m->g.data;
     }
-    j->to->enc.codec->encode(&j->to->enc, &j->stats, tile_of(j->to, to_row, rows), w, out);
+    j->put.codec->encode(&j->put, &j->stats, tile_of(j->to, to_row, rows), w, out);
     return GLMQ_OK;
 }
 
@@ -453,6 +395,29 @@ static glmq_status check_overflow(const glmq_mover *m, uint64_t row, size_t coun
         row + lost / m->tensor->cols, lost % m->tensor->cols, (double)w[lost], (double)r[lost]);
 }
 
+/* Is every part moved by its bytes or codes, or to floats that hold any value? */
+static int is_near(const glmq_mover *m)
+{
+    int near = 0;
+    for (uint8_t k = 0; k < m->item->parts; k++) {
+        const part_job *j = &m->part[k];
+        if (j->way == WAY_VALUES && glmq_encoding_dtype(&j->to->enc) != GLMQ_DT_F32) return 0;
+        near |= j->near && j->way == WAY_CODES;
+    }
+    return near;
+}
+
+static glmq_status check_near(glmq_mover *m, const float *w, const float *r, size_t count,
+                              glmq_error *err)
+{
+    const size_t far = glmq_find_far(w, r, count);
+    if (far == count) return GLMQ_OK;
+    for (uint8_t k = 0; k < m->item->parts; k++)
+        if (m->part[k].near) m->unfit |= 1u << k;
+    return glmq_fail(err, GLMQ_E_INEXACT, "the same codes are %g in the target, not %g",
+                     (double)r[far], (double)w[far]);
+}
+
 static int all_returned(const glmq_mover *m)
 {
     for (uint8_t k = 0; k < m->item->parts; k++)
@@ -468,6 +433,7 @@ static glmq_status judge_tile(glmq_mover *m, uint64_t row, uint64_t n, glmq_erro
     if (!m->proof) {
         glmq_hash_add_values(m->result, r, count);
         glmq_gauge_add(&m->gauge, w, r, count);
+        if (is_near(m)) return check_near(m, w, r, count, err);
         if (m->to->probe && !glmq_values_equal(w, r, count)) m->unfit |= 1u << GLMQ_PARTS_MAX;
         return check_overflow(m, row, count, err);
     }
@@ -606,7 +572,7 @@ static glmq_status read_chunk(glmq_mover *m, uint64_t row, uint64_t n, glmq_erro
 {
     const glmq_tensor *t = m->tensor;
     unsigned needed = m->direct ? 1 : 0;
-    if (is_permuted(m->item)) {
+    if (glmq_item_permuted(m->item)) {
         m->chunk[0] = m->permuted.bufs;
         return GLMQ_OK;
     }
@@ -642,15 +608,28 @@ static void sum_up_ways(glmq_mover *m)
 {
     m->proof = m->only_bytes = 1;
     for (uint8_t k = 0; k < m->item->parts; k++) {
-        m->proof &= m->part[k].way != WAY_VALUES;
+        m->proof &= m->part[k].way != WAY_VALUES && !m->part[k].near;
         m->only_bytes &= m->part[k].way == WAY_BYTES;
     }
+}
+
+/* The scale of the whole tensor, where it takes a look at all that share it. */
+static glmq_status look_ahead(glmq_mover *m, part_job *j, glmq_error *err)
+{
+    j->stats = (glmq_stats){ 0 };
+    j->put = j->to->enc;
+    if (j->way == WAY_BYTES || j->put.scalar) return GLMQ_OK;
+    if (j->way == WAY_CODES)
+        return glmq_share_scalar(m->share, m->plan, m->item->tensor, &j->put, err);
+    if (!(j->put.codec->needs & GLMQ_NEEDS_AMAX)) return GLMQ_OK;
+    return glmq_share_amax(m->share, m->plan, m->item->tensor, &j->put, &j->stats, err);
 }
 
 static glmq_status walk(glmq_mover *m, glmq_error *err)
 {
     const glmq_tensor *t = m->tensor;
     sum_up_ways(m);
+    for (uint8_t k = 0; k < m->item->parts; k++) GLMQ_TRY(look_ahead(m, &m->part[k], err));
     glmq_hash_reset(m->source);
     glmq_hash_reset(m->result);
     m->gauge = (glmq_gauge){ 0 };
@@ -677,20 +656,28 @@ static glmq_status walk_until_fit(glmq_mover *m, glmq_error *err)
             return st;
         }
         snprintf(m->reason, sizeof m->reason, "%.255s", why.msg);
-        for (uint8_t k = 0; k < m->item->parts; k++)
-            if (m->unfit & 1u << k) m->part[k].way = WAY_VALUES;
+        for (uint8_t k = 0; k < m->item->parts; k++) {
+            if (!(m->unfit & 1u << k)) continue;
+            if (!m->part[k].to->enc.codec->encode) {
+                if (err) *err = why;
+                return st;
+            }
+            m->part[k].way = WAY_VALUES;
+            m->part[k].near = 0;
+        }
     }
 }
 
 static glmq_travel settled(const glmq_mover *m, int exact)
 {
-    if (m->only_bytes && !is_permuted(m->item)) return GLMQ_SAME_BYTES;
+    if (m->only_bytes && !glmq_item_permuted(m->item)) return GLMQ_SAME_BYTES;
+    if (!exact && is_near(m)) return GLMQ_NEAR;
     if (!exact || m->item->travel == GLMQ_RECODE) return GLMQ_RECODE; /* as the plan has it */
     for (uint8_t k = 0; k < m->item->parts; k++)
         if (m->part[k].way == WAY_VALUES && !glmq_encoding_is_plain(&m->part[k].to->enc))
             return GLMQ_RECODE;
-    return m->item->travel == GLMQ_SAME_BYTES && !is_permuted(m->item) ? GLMQ_SAME_BYTES
-                                                                       : GLMQ_SAME_CODES;
+    return m->item->travel == GLMQ_SAME_BYTES && !glmq_item_permuted(m->item) ? GLMQ_SAME_BYTES
+                                                                              : GLMQ_SAME_CODES;
 }
 
 /* Why a plain float that was worth trying lost bits after all. */
@@ -711,7 +698,7 @@ static void fill_done(glmq_mover *m, glmq_done *done, glmq_digest *piece)
     exact = glmq_digest_equal(&done->source, &done->result);
     if (!exact) glmq_gauge_read(&m->gauge, &done->rmse, &done->max_abs, &done->snr_db);
     done->travel = (uint8_t)settled(m, exact);
-    if (is_permuted(m->item)) done->source = m->original;
+    if (glmq_item_permuted(m->item)) done->source = m->original;
     if (done->travel == GLMQ_RECODE && m->item->travel == GLMQ_MAYBE_CODES && !m->reason[0])
         narrowing_reason(m, m->reason);
     if (done->travel == GLMQ_RECODE && m->reason[0]) done->reason = m->reason;
@@ -726,8 +713,9 @@ static glmq_status start(glmq_mover *m, size_t i, const glmq_move_to *to, glmq_e
     m->tensor = &m->plan->graph->tensors[m->item->tensor];
     m->to = to;
     m->reason[0] = '\0';
-    m->tile_rows = tile_rows_of(m->tensor, glmq_cut_step(m->tensor, m->item->part, m->item->parts));
-    m->chunk_rows = chunk_rows_of(m->tensor, m->item, m->tile_rows);
+    m->tile_rows =
+        glmq_move_tile_rows(m->tensor, glmq_cut_step(m->tensor, m->item->part, m->item->parts));
+    m->chunk_rows = glmq_move_chunk_rows(m->tensor, m->item, m->tile_rows);
     GLMQ_TRY(open_source(m, err));
     for (uint8_t k = 0; k < m->item->parts; k++) {
         part_job *j = &m->part[k];

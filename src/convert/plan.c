@@ -154,8 +154,8 @@ static int all_plain(const glmq_part *part, uint8_t n)
 }
 
 /* One target part, from each source part that reaches it; the worst counts. */
-static glmq_travel judge_part(const glmq_tensor *t, const glmq_item *it, uint8_t part,
-                              char why[160])
+static glmq_travel judge_part(const glmq_plan *p, const glmq_tensor *t, const glmq_item *it,
+                              uint8_t part, char why[160])
 {
     glmq_travel worst = GLMQ_SAME_BYTES;
     for (uint8_t i = 0; i < t->parts; i++) {
@@ -163,6 +163,7 @@ static glmq_travel judge_part(const glmq_tensor *t, const glmq_item *it, uint8_t
         glmq_travel one;
         if (t->parts == it->parts && i != part) continue;
         one = glmq_transcode_judge(&t->part[i], &it->part[part], reason);
+        if (one == GLMQ_NEAR && p->want[it->tensor].rescaled) one = GLMQ_MAYBE_CODES;
         if (one <= worst) continue;
         worst = one;
         memcpy(why, reason, sizeof reason);
@@ -193,7 +194,7 @@ static glmq_status judge(glmq_plan *p, glmq_item *it, glmq_error *err)
     it->travel = GLMQ_SAME_BYTES;
     for (uint8_t k = 0; k < it->parts; k++) {
         char reason[160] = "";
-        glmq_travel one = judge_part(t, it, k, reason);
+        glmq_travel one = judge_part(p, t, it, k, reason);
         if (p->options.transcode == GLMQ_TRANSCODE_NEVER && one != GLMQ_RECODE &&
             !(plain && all_plain(it->part, it->parts)) &&
             !glmq_encoding_is_plain(&it->part[k].enc)) {

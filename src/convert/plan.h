@@ -30,11 +30,13 @@ typedef struct glmq_target {
 /* What one tensor shall become. */
 typedef enum glmq_want_kind { WANT_DEFAULT, WANT_KEEP, WANT_ENC } glmq_want_kind;
 typedef struct glmq_want {
-    glmq_want_kind kind; /* before choose(): what the rules said                    */
-    glmq_encoding enc;   /* after choose(): the encoding in the target              */
-    int dropped;         /* MTP dropped, no place in the target, …                  */
-    const char *reason;  /* why dropped, or why this encoding                       */
-    const char *rule;    /* which rule chose it ("--set experts.*=q8_0", "default") */
+    glmq_want_kind kind;   /* before choose(): what the rules said                    */
+    glmq_encoding enc;     /* after choose(): the encoding in the target              */
+    int dropped;           /* MTP dropped, no place in the target, …                  */
+    const char *reason;    /* why dropped, or why this encoding                       */
+    const char *rule;      /* which rule chose it ("--set experts.*=q8_0", "default") */
+    uint32_t input_scalar; /* bits of the activation scale to store; 0: the source's own  */
+    int rescaled;          /* codes go under a global scale that is not their own         */
 } glmq_want;
 
 typedef enum glmq_file_kind { FILE_SAFETENSORS, FILE_GGUF } glmq_file_kind;
@@ -119,6 +121,7 @@ struct glmq_plan {
     GLMQ_LIST(glmq_plan_copy) copies; /* side files carried as they are                 */
     GLMQ_LIST(glmq_dropped) dropped;
     GLMQ_LIST(glmq_narrowed) narrowed;
+    int input_scales; /* the target has a place for the activation scales of its tensors   */
     uint64_t read_bytes, write_bytes, peak_bytes;
     glmq_strmap strings; /* reasons and rules, each kept once               */
     glmq_strmap names;   /* of everything that will lie in the target       */

@@ -199,6 +199,8 @@ glmq_status glmq_fetch_open(glmq_fetch *f, const glmq_source *src, const glmq_pa
 glmq_status glmq_fetch_rows(glmq_fetch *f, uint64_t row, uint64_t rows, glmq_bufs *out,
                             glmq_error *err)
 {
+    const glmq_tile tile = { row, rows, f->part->cols, f->part->rows };
+
     memset(out, 0, sizeof *out);
     out->row0 = row;
     if (!in_range(row, rows, f->part->rows) || row % f->layout.row_quantum)
@@ -214,9 +216,8 @@ glmq_status glmq_fetch_rows(glmq_fetch *f, uint64_t row, uint64_t rows, glmq_buf
         }
         out->buf[i] = f->slot[i].data;
     }
-    if (!f->enc.codec || !f->enc.codec->check_rows || rows == 0) return GLMQ_OK;
-    return f->enc.codec->check_rows(&f->enc, out,
-                                    (glmq_tile){ row, rows, f->part->cols, f->part->rows }, err);
+    if (!f->enc.codec->check_rows || rows == 0) return GLMQ_OK;
+    return f->enc.codec->check_rows(&f->enc, out, tile, err);
 }
 
 glmq_status glmq_fetch_stored(glmq_fetch *f, uint64_t row, uint64_t rows, float *w, glmq_error *err)

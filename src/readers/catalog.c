@@ -178,6 +178,8 @@ static const struct {
     { "desc_act", { "desc_act" } },
     { "format", { "checkpoint_format", "format" } },
     { "packing_format", { "packing_format" } },
+    { "quant_algo", { "quant_algo", "quantization.quant_algo" } },
+    { "exclude_modules", { "exclude_modules", "quantization.exclude_modules", "ignore" } },
 };
 
 static const cJSON *agreed_value(const cJSON *config, size_t row)
@@ -233,7 +235,7 @@ static glmq_status load_quant(glmq_catalog *cat, glmq_error *err)
 {
     static const char *const keys[] = { "quantization_config", "compression_config" };
     static const char *const files[] = { "quantize_config.json", "quant_config.json",
-                                         "quantization_config.json" };
+                                         "quantization_config.json", "hf_quant_config.json" };
     for (size_t i = 0; i < GLMQ_COUNT(keys) && !cat->quant; i++) {
         cJSON *node = cJSON_GetObjectItemCaseSensitive(cat->config, keys[i]);
         if (!node || cJSON_IsNull(node)) continue;

@@ -1,8 +1,11 @@
 /* compressed-tensors checkpoints (llm-compressor and others): integer weights,
  *   pack-quantized    <module>.weight_packed .weight_scale [.weight_zero_point] .weight_shape
  *   int-quantized     <module>.weight (I8)   .weight_scale [.weight_zero_point]
- * and .weight_g_idx with activation order; and FP8:
- *   float-quantized   <module>.weight (E4M3) .weight_scale
+ * and .weight_g_idx with activation order; FP8 and FP4:
+ *   float-quantized, mxfp8-quantized   <module>.weight (E4M3) .weight_scale
+ *   nvfp4-pack-quantized               <module>.weight_packed (U8) .weight_scale (E4M3)
+ *                                      .weight_global_scale [.input_global_scale]
+ *   mxfp4-pack-quantized               <module>.weight_packed (U8) .weight_scale (E8M0 in U8)
  *
  * A module is quantized if and only if these arrays exist.  Bits, groups and zero points
  * follow from their shapes; the configuration (ct_config.h) settles what shapes leave open,
@@ -11,7 +14,9 @@
 #include "base/mem.h"
 #include "base/safe.h"
 #include "codecs/ctpack.h"
+#include "codecs/fp4.h"
 #include "ct_config.h"
+#include "fp4_module.h"
 #include "fp8_module.h"
 #include "perm.h"
 #include "reader.h"
@@ -22,7 +27,7 @@ static const glmq_slot_name slots[] = {
     { "weight_packed", GLMQ_SLOT_CODES, 0 },     { "weight_scale", GLMQ_SLOT_SCALES, 0 },
     { "weight_zero_point", GLMQ_SLOT_ZEROS, 0 }, { "weight_shape", GLMQ_SLOT_SHAPE, 0 },
     { "weight_g_idx", GLMQ_SLOT_PERM, 0 },       { "weight_global_scale", GLMQ_SLOT_GLOBAL, 0 },
-    { "input_scale", GLMQ_SLOT_INPUT_SCALE, 0 },
+    { "input_scale", GLMQ_SLOT_INPUT_SCALE, 0 }, { "input_global_scale", GLMQ_SLOT_INPUT_SCALE, 0 },
 };
 
 typedef struct {
@@ -237,23 +242,25 @@ static glmq_status compare(job *j, const glmq_module *m, const ct_scheme *scheme
 
 /* ---- modules ---- */
 
-/* Integer codes, or the name of the format that a module is of. */
-static glmq_status refuse_floats(const glmq_module *m, glmq_error *err)
+/* Four-bit floats: groups of 16 are NVFP4, groups of 32 MXFP4, and the config must know of them. */
+static glmq_status add_fp4(job *j, const glmq_module *m, const ct_scheme *scheme, glmq_error *err)
 {
     const glmq_array *codes = m->slot[GLMQ_SLOT_CODES], *scales = m->slot[GLMQ_SLOT_SCALES];
-    const char *format = NULL;
+    const uint8_t dtype = scales ? scales->dtype : GLMQ_DT_NONE;
+    const uint64_t group = dtype == GLMQ_DT_F8_E4M3 ? 16 : dtype == GLMQ_DT_U8 ? 32 : 0;
+    int known = j->config.count == 0 || !group;
 
-    if (codes && codes->dtype == GLMQ_DT_U8)
-        format =
-            scales && scales->dtype == GLMQ_DT_U8 ? "mxfp4-pack-quantized" : "nvfp4-pack-quantized";
-    else if (m->slot[GLMQ_SLOT_GLOBAL])
-        format = "nvfp4-pack-quantized";
-    else if (m->plain && (m->plain->dtype == GLMQ_DT_F8_E4M3 || m->plain->dtype == GLMQ_DT_F8_E5M2))
-        format = scales && scales->dtype == GLMQ_DT_U8 ? "mxfp8-quantized" : NULL;
-    if (!format) return GLMQ_OK;
-    return glmq_fail(err, GLMQ_E_UNSUPPORTED,
-                     "%.*s: compressed-tensors format \"%s\" is not read by this version",
-                     (int)m->name_len, m->name, format);
+    for (size_t i = 0; i < j->config.count && !known; i++)
+        known = j->config.schemes[i].type == CT_FP4 && j->config.schemes[i].group == group;
+    if (!known)
+        return glmq_fail(err, GLMQ_E_FORMAT,
+                         "%s: four-bit floats in groups of %" PRIu64 ", the config has none",
+                         codes->name, group);
+    if (scheme && scheme->type != CT_FP4)
+        remember(j, m, scheme, "type");
+    else if (scheme && group && scheme->group != group)
+        remember(j, m, scheme, "group size");
+    return glmq_hf_add_fp4(j->g, j->cat, m, codes, FP4_CT, err);
 }
 
 /* A weight still in floats: its quantization parameters say nothing about what is stored. */
@@ -301,9 +308,8 @@ static glmq_status add_integers(job *j, const glmq_module *m, const ct_scheme *s
 /* Activation parameters beside weights: they change no weight. */
 static int is_activation(const char *name)
 {
-    static const char *const leaves[] = { ".output_scale",      ".input_zero_point",
-                                          ".output_zero_point", ".k_zero_point",
-                                          ".v_zero_point",      ".input_global_scale" };
+    static const char *const leaves[] = { ".output_scale", ".input_zero_point",
+                                          ".output_zero_point", ".k_zero_point", ".v_zero_point" };
     const size_t len = strlen(name);
 
     for (size_t i = 0; i < GLMQ_COUNT(leaves); i++) {
@@ -365,9 +371,10 @@ static glmq_status add_module(void *user, const glmq_module *m, glmq_error *err)
     int i = 0;
 
     if (!m->quantized) return add_plain(j, m->plain, err);
-    GLMQ_TRY(refuse_floats(m, err));
     if (!codes && m->plain && m->plain->dtype == GLMQ_DT_I8) codes = m->plain;
     if (codes || is_fp8(m->plain)) GLMQ_TRY(find_scheme(j, m, &scheme, err));
+    if (codes && (codes->dtype == GLMQ_DT_U8 || m->slot[GLMQ_SLOT_GLOBAL]))
+        return add_fp4(j, m, scheme, err);
     if (codes) return add_integers(j, m, scheme, codes, err);
     if (is_fp8(m->plain)) return add_fp8(j, m, scheme, err);
     while (!m->slot[i]) i++;
@@ -427,7 +434,7 @@ static glmq_status ct_open(glmq_graph *g, const glmq_catalog *cat, glmq_error *e
 
 const glmq_reader glmq_reader_ct = {
     .name = "compressed-tensors",
-    .about = "compressed-tensors safetensors, integer and FP8 weights",
+    .about = "compressed-tensors safetensors: integers, FP8, NVFP4, MXFP4",
     .probe = ct_probe,
     .open = ct_open,
 };

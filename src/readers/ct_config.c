@@ -86,10 +86,31 @@ static glmq_status read_fp8(const cJSON *args, ct_scheme *s, glmq_error *err)
     return GLMQ_OK;
 }
 
+/* Four-bit floats: 16 columns to a scale (NVFP4), or 32 (MXFP4). */
+static glmq_status read_fp4(const cJSON *args, ct_scheme *s, glmq_error *err)
+{
+    const cJSON *size = cJSON_GetObjectItemCaseSensitive(args, "group_size");
+
+    if (s->bits != 4)
+        return glmq_fail(err, GLMQ_E_UNSUPPORTED,
+                         "%s: compressed-tensors floats of %" PRIu64
+                         " bits are not read by this version",
+                         s->name, s->bits);
+    s->type = CT_FP4;
+    s->strategy = STRATEGY_GROUP;
+    if (!glmq_json_u64(size, &s->group)) s->group = 0;
+    if (s->group == 16 || s->group == 32) return GLMQ_OK;
+    return glmq_fail(err, GLMQ_E_FORMAT, "%s: group_size %" PRIu64 ", expected 16 or 32", s->name,
+                     s->group);
+}
+
 static glmq_status check_format(const char *name, const char *format, glmq_error *err)
 {
-    static const char *const known[] = { "pack-quantized",  "int-quantized", "naive-quantized",
-                                         "float-quantized", "dense",         "mixed-precision" };
+    static const char *const known[] = {
+        "pack-quantized",       "int-quantized",   "naive-quantized",
+        "float-quantized",      "mxfp8-quantized", "nvfp4-pack-quantized",
+        "mxfp4-pack-quantized", "dense",           "mixed-precision",
+    };
 
     for (size_t i = 0; i < GLMQ_COUNT(known); i++)
         if (strcmp(format, known[i]) == 0) return GLMQ_OK;
@@ -110,6 +131,7 @@ static glmq_status read_scheme(const cJSON *group, ct_scheme *s, glmq_error *err
     if (format) GLMQ_TRY(check_format(group->string, format, err));
     if (bits && !glmq_json_u64(bits, &s->bits)) s->bits = 0;
     if (type && strcmp(type, "float") == 0 && s->bits == 8) return read_fp8(args, s, err);
+    if (type && strcmp(type, "float") == 0) return read_fp4(args, s, err);
     if (type && strcmp(type, "int") != 0)
         return glmq_fail(
             err, GLMQ_E_UNSUPPORTED,
@@ -132,6 +154,13 @@ static glmq_status read_preset(const cJSON *group, ct_scheme *s, glmq_error *err
         { "FP8", CT_FP8, 8, 0, STRATEGY_TENSOR, 1, { 0 } },
         { "FP8_DYNAMIC", CT_FP8, 8, 0, STRATEGY_CHANNEL, 1, { 0 } },
         { "FP8_BLOCK", CT_FP8, 8, 0, STRATEGY_OTHER, 1, { 128, 128 } },
+        { "NVFP4", CT_FP4, 4, 16, STRATEGY_GROUP, 1, { 0 } },
+        { "NVFP4A16", CT_FP4, 4, 16, STRATEGY_GROUP, 1, { 0 } },
+        { "MXFP4", CT_FP4, 4, 32, STRATEGY_GROUP, 1, { 0 } },
+        { "MXFP4A16", CT_FP4, 4, 32, STRATEGY_GROUP, 1, { 0 } },
+        { "MXFP4XFP8", CT_FP4, 4, 32, STRATEGY_GROUP, 1, { 0 } },
+        { "MXFP8", CT_FP8, 8, 0, STRATEGY_GROUP, 1, { 1, 32 } },
+        { "MXFP8A16", CT_FP8, 8, 0, STRATEGY_GROUP, 1, { 1, 32 } },
     };
 
     for (size_t i = 0; i < GLMQ_COUNT(presets); i++) {
@@ -247,9 +276,6 @@ static glmq_status refuse_others(const cJSON *q, glmq_error *err)
         "marlin-24",
         "sparse-bitmask",
         "sparse-24-bitmask",
-        "nvfp4-pack-quantized",
-        "mxfp4-pack-quantized",
-        "mxfp8-quantized",
         "mxfp6-pack-quantized",
     };
     const char *format = glmq_json_string(q, "format");

@@ -5,7 +5,7 @@
 #include "reader.h"
 
 typedef enum { STRATEGY_GROUP, STRATEGY_CHANNEL, STRATEGY_TENSOR, STRATEGY_OTHER } ct_strategy;
-typedef enum { CT_INT, CT_FP8 } ct_type;
+typedef enum { CT_INT, CT_FP8, CT_FP4 } ct_type;
 
 /* The weights' ARGS of one config group. */
 typedef struct ct_scheme {

@@ -7,10 +7,12 @@
 #include "base/error.h"
 #include "base/mem.h"
 #include "base/safe.h"
+#include "codecs/fp4.h"
 #include "codecs/fp8.h"
+#include "fp4_module.h"
 #include "fp8_module.h"
+#include "modelopt.h"
 #include <string.h>
-#include <strings.h>
 
 static const glmq_slot_name slots[] = {
     { "weight_scale_inv", GLMQ_SLOT_SCALES, 0 },
@@ -97,6 +99,8 @@ static glmq_status add_module(void *user, const glmq_module *m, glmq_error *err)
     }
     if (glmq_module_listed(m, j->plain) && j->unwanted++ == 0)
         glmq_module_text(m, j->first_unwanted, sizeof j->first_unwanted);
+    if (m->plain->dtype == GLMQ_DT_I8) /* experts of DeepSeek's in four bits */
+        return glmq_hf_add_fp4(j->g, j->cat, m, m->plain, FP4_INV, err);
     return glmq_hf_add_fp8(j->g, j->cat, m, j->block, err);
 }
 
@@ -107,12 +111,14 @@ static glmq_status measure(const glmq_array *w, const glmq_array *s, const uint6
                            glmq_encoding *e, glmq_error *err)
 {
     const uint64_t rows = w->dims[0], cols = w->dims[1];
-    const uint64_t down = s->rank > 0 ? s->dims[0] : 1, across = s->rank > 1 ? s->dims[1] : 1;
+    const int spread = s->rank == 4 && s->dims[1] == 1 && s->dims[3] == 1; /* ModelOpt's blocks */
+    const uint64_t down = s->rank > 0 ? s->dims[0] : 1;
+    const uint64_t across = s->rank > 1 ? s->dims[spread ? 2 : 1] : 1;
     const int flat = s->rank <= 2;
 
     e->group = 0;
     e->group_rows = 1;
-    if (s->rank == 2 && block && down == ceil_div_u64(rows, block[0]) &&
+    if ((s->rank == 2 || spread) && block && down == ceil_div_u64(rows, block[0]) &&
         across == ceil_div_u64(cols, block[1])) {
         e->group_rows = (uint16_t)block[0];
         e->group = (uint32_t)block[1];
@@ -161,23 +167,14 @@ glmq_status glmq_hf_add_fp8(glmq_graph *g, const glmq_catalog *cat, const glmq_m
 
 /* ---- the reader ---- */
 
-/* ModelOpt's FP8 with one scale for the tensor, or one for each row. */
-static int is_modelopt_fp8(const glmq_catalog *cat, const char *method)
-{
-    const char *algo = glmq_json_string(cat->quant, "quant_algo");
-
-    return method && strncmp(method, "modelopt", 8) == 0 && algo &&
-           (strcasecmp(algo, "FP8") == 0 || strcasecmp(algo, "FP8_PER_CHANNEL_PER_TOKEN") == 0);
-}
-
-/* ModelOpt's other formats and compressed-tensors' have scales of the same name. */
+/* ModelOpt's and compressed-tensors' formats have scales of the same name. */
 static int fp8_probe(const glmq_catalog *cat)
 {
     const char *method = glmq_json_string(cat->quant, "quant_method");
 
     if (cat->container != CONTAINER_SAFETENSORS) return 0;
     if (method && strcmp(method, "fp8") == 0) return 85;
-    if (is_modelopt_fp8(cat, method)) return 85;
+    if (glmq_modelopt_is(cat)) return 60; /* where none of its other formats is there */
     if (glmq_catalog_has_suffix(cat, "weight_scale_inv", GLMQ_DT_NONE)) return 70;
     return !method && glmq_catalog_has_suffix(cat, "weight", GLMQ_DT_F8_E4M3) &&
                    glmq_catalog_has_suffix(cat, "weight_scale", GLMQ_DT_NONE) &&
@@ -192,6 +189,7 @@ static glmq_status fp8_open(glmq_graph *g, const glmq_catalog *cat, glmq_error *
 
     if (cat->container != CONTAINER_SAFETENSORS)
         return glmq_fail(err, GLMQ_E_ARG, "a GGUF is read as \"gguf\" only");
+    if (glmq_modelopt_is(cat)) return glmq_modelopt_open(g, cat, err);
     GLMQ_TRY(glmq_within(err, read_config(&j, err), "%s",
                          cat->quant_file ? cat->quant_file : "config.json"));
     GLMQ_TRY(glmq_modules_each(cat, slots, GLMQ_COUNT(slots), add_module, &j, err));

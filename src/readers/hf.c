@@ -80,6 +80,10 @@ glmq_status glmq_hf_refuse_companion(const glmq_array *a, glmq_error *err)
         { "gate_up_proj_scales", "gpt-oss MXFP4" },
         { "down_proj_blocks", "gpt-oss MXFP4" },
         { "down_proj_scales", "gpt-oss MXFP4" },
+        { "pre_quant_scale", "ModelOpt's AWQ" },
+        { "svdquant_lora_a", "ModelOpt's SVDQuant" },
+        { "svdquant_lora_b", "ModelOpt's SVDQuant" },
+        { "input_global_scale", "compressed-tensors nvfp4-pack-quantized" },
         { "_amax", "a ModelOpt state that was never exported" },
         { "_double_scale", "a ModelOpt state that was never exported" },
     };

@@ -7,8 +7,10 @@
  * -zero * scale. */
 #include "base/error.h"
 #include "base/mem.h"
+#include "base/num.h"
 #include "base/safe.h"
 #include "codecs/codec.h"
+#include "codecs/fp4.h"
 #include "compare.h"
 #include <math.h>
 #include <stdio.h>
@@ -113,13 +115,25 @@ static uint64_t group_of(const glmq_codes *c, uint64_t col)
     return c->perm ? (uint64_t)c->perm[col] : col / c->group;
 }
 
-/* Do the two views speak of the same kind of codes? */
-static int same_frame(const glmq_codes *a, const glmq_codes *b)
+static int same_table(const glmq_codes *a, const glmq_codes *b)
 {
+    if (a->bits != b->bits) return 0;
+    for (int i = 0; i < 1 << a->bits; i++)
+        if (!same_float(a->lut[i], b->lut[i])) return 0;
+    return 1;
+}
+
+/* Do the two views speak of the same kind of codes?  *near: but for a global scale that one of
+ * them stores as its reciprocal. */
+static int same_frame(const glmq_codes *a, const glmq_codes *b, int *near)
+{
+    *near = 0;
     if (a->kind != b->kind) return 0;
     if (a->kind == GLMQ_CODES_INT) return 1;
-    return a->bits == b->bits && a->divides == b->divides && same_float(a->global, b->global) &&
-           memcmp(a->lut, b->lut, sizeof(float) << a->bits) == 0;
+    if (!same_table(a, b)) return 0;
+    if (a->divides == b->divides) return same_float(a->global, b->global);
+    *near = (double)a->global * (double)b->global != 1.0;
+    return !*near || fp4_are_reciprocal(bits_from_f32(a->global), bits_from_f32(b->global));
 }
 
 /* One element: its group's scale, zero and offset, and its code. */
@@ -206,6 +220,7 @@ static glmq_status walk(glmq_comparer *c, view *a, view *b, glmq_compare_row *ro
                         glmq_error *err)
 {
     const uint64_t total = a->part->rows;
+    int near = 0;
     const uint64_t step = common_tile(a, b, glmq_compare_tile_rows(row->d.a, row->d.b));
     const uint64_t tile = step < total ? step : total;
     uint8_t *scratch =
@@ -217,11 +232,17 @@ static glmq_status walk(glmq_comparer *c, view *a, view *b, glmq_compare_row *ro
         const uint64_t rows = tile < total - r ? tile : total - r;
         GLMQ_TRY(load_view(a, r, rows, err));
         GLMQ_TRY(load_view(b, r, rows, err));
-        *comparable = same_frame(&a->codes, &b->codes);
+        *comparable = same_frame(&a->codes, &b->codes, &near);
         if (!*comparable) return GLMQ_OK;
         row->d.exact = same_tile(a, b, r, rows, row);
         if (!row->d.exact) break;
     }
+    if (!row->d.exact || !near) return GLMQ_OK;
+    *comparable = 0; /* whether the values are the same, too, only they can tell */
+    snprintf(row->note, sizeof row->note,
+             "near: the same codes and block scales, the global scales %.9g and %.9g are "
+             "reciprocals",
+             (double)a->codes.global, (double)b->codes.global);
     return GLMQ_OK;
 }
 

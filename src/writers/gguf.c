@@ -10,6 +10,8 @@
 #include "base/error.h"
 #include "base/mem.h"
 #include "base/safe.h"
+#include "codecs/fp4.h"
+#include "writers/fp4_scales.h"
 #include "writers/int_target.h"
 #include "writers/writer.h"
 #include <string.h>
@@ -59,6 +61,75 @@ static glmq_part part_of(const glmq_encoding *enc, uint64_t rows, uint64_t cols,
     return part;
 }
 
+/* ---- scales beside NVFP4 ---- */
+
+/* Does the source have a number for the tensor in this slot?  Codes that come without a global
+ * scale get one here, too. */
+static int has_number(const glmq_plan *p, uint32_t tensor, int slot)
+{
+    const glmq_tensor *x = &p->graph->tensors[tensor];
+    const fp4_global kind = fp4_global_of(&x->part[0].enc);
+    if (slot == GLMQ_SLOT_INPUT_SCALE) return p->want[tensor].input_scalar != 0;
+    for (int i = 0; i < x->parts; i++)
+        if (x->part[i].span[slot].bytes) return kind != FP4_NOT || x->parts > 1;
+    return kind == FP4_NO_GLOBAL;
+}
+
+/* An array of n numbers, called as the array of codes `name` with another ending, of which part
+ * i gets number i; nothing where a tensor has none. */
+static glmq_status place_numbers(glmq_plan *p, const char *name, uint32_t first, uint32_t n,
+                                 int slot, const char *ending, uint32_t *array, int *placed,
+                                 glmq_error *err)
+{
+    const size_t len = strlen(name), tail = strlen(".weight");
+    char text[160];
+    glmq_plan_array a = {
+        .name = text, .dtype = GLMQ_DT_F32, .rank = 1, .dims = { n }, .bytes = n * sizeof(float)
+    };
+    uint32_t have = 0;
+    *placed = 0;
+    for (uint32_t i = 0; i < n; i++) have += has_number(p, first + i, slot) ? 1 : 0;
+    if (have == 0 || (have < n && slot == GLMQ_SLOT_INPUT_SCALE)) return GLMQ_OK;
+    if (len <= tail || len + strlen(ending) >= sizeof text) return GLMQ_OK;
+    memcpy(text, name, len - tail);
+    memcpy(text + len - tail, ending, strlen(ending) + 1);
+    *placed = 1;
+    return glmq_plan_add_array(p, &a, array, err);
+}
+
+typedef struct numbers {
+    uint32_t array[2];
+    int placed[2];
+} numbers;
+
+static const struct {
+    int slot;
+    const char *ending;
+} number_slots[2] = { { GLMQ_SLOT_GLOBAL, ".scale" }, { GLMQ_SLOT_INPUT_SCALE, ".input_scale" } };
+
+/* The arrays beside `name`, which holds tensors first … first + n - 1. */
+static glmq_status place_beside(glmq_plan *p, const char *name, const glmq_encoding *enc,
+                                uint32_t first, uint32_t n, numbers *out, glmq_error *err)
+{
+    *out = (numbers){ 0 };
+    if (glmq_encoding_dtype(enc) != GLMQ_DT_NVFP4) return GLMQ_OK;
+    for (int i = 0; i < 2; i++)
+        GLMQ_TRY(place_numbers(p, name, first, n, number_slots[i].slot, number_slots[i].ending,
+                               &out->array[i], &out->placed[i], err));
+    return GLMQ_OK;
+}
+
+static void set_beside(const numbers *b, uint64_t i, glmq_part *part)
+{
+    for (int k = 0; k < 2; k++)
+        if (b->placed[k])
+            part->span[number_slots[k].slot] = (glmq_span){ .offset = i * sizeof(float),
+                                                            .bytes = sizeof(float),
+                                                            .array = b->array[k] };
+}
+
+/* ---- arrays of their own ---- */
+
 /* A tensor that is an array of its own. */
 static glmq_status place_one(glmq_plan *p, const glmq_name_row *row, uint32_t tensor,
                              const glmq_encoding *enc, glmq_error *err)
@@ -67,13 +138,16 @@ static glmq_status place_one(glmq_plan *p, const glmq_name_row *row, uint32_t te
     char name[128];
     glmq_plan_array a = { .name = name, .dtype = glmq_encoding_dtype(enc), .rank = x->rank };
     glmq_part part;
+    numbers beside;
     uint32_t array = 0;
     GLMQ_TRY(array_name(p, row, x->layer, name, sizeof name, err));
     GLMQ_TRY(matrix_bytes(enc, x->rows, x->cols, &a.bytes, err));
     a.dims[0] = x->rank == 1 ? x->cols : x->rows;
     a.dims[1] = x->rank == 1 ? 0 : x->cols;
     GLMQ_TRY(glmq_plan_add_array(p, &a, &array, err));
+    GLMQ_TRY(place_beside(p, name, enc, tensor, 1, &beside, err));
     part = part_of(enc, x->rows, x->cols, array, 0, a.bytes);
+    set_beside(&beside, 0, &part);
     return glmq_plan_add_item(p, tensor, &part, 1, err);
 }
 
@@ -122,6 +196,7 @@ static glmq_status place_stack(glmq_plan *p, const glmq_name_row *row, uint32_t 
     char name[128];
     glmq_encoding enc;
     glmq_plan_array a = { .name = name, .rank = 3, .dims = { n, x->rows, x->cols } };
+    numbers beside;
     uint64_t each = 0;
     uint32_t array = 0;
     GLMQ_TRY(check_stack(p, first, n, err));
@@ -132,8 +207,11 @@ static glmq_status place_stack(glmq_plan *p, const glmq_name_row *row, uint32_t 
     if (mul_u64(each, n, &a.bytes))
         return glmq_fail(err, GLMQ_E_LIMIT, "%s: %u matrices of %" PRIu64 " bytes", name, n, each);
     GLMQ_TRY(glmq_plan_add_array(p, &a, &array, err));
+    GLMQ_TRY(place_beside(p, name, &enc, first, n, &beside, err));
     for (uint32_t i = 0; i < n; i++) {
-        const glmq_part part = part_of(&enc, x->rows, x->cols, array, i * each, each);
+        glmq_part part = part_of(&enc, x->rows, x->cols, array, i * each, each);
+        part.enc.scalar = p->want[first + i].enc.scalar;
+        set_beside(&beside, i, &part);
         GLMQ_TRY(glmq_plan_add_item(p, first + i, &part, 1, err));
     }
     return GLMQ_OK;
@@ -154,6 +232,8 @@ static glmq_status place_half(glmq_plan *p, glmq_split split, const glmq_tensor 
                               const glmq_encoding *enc, const glmq_cut *cut, glmq_part *part,
                               glmq_error *err)
 {
+    const uint32_t tensor = (uint32_t)(x - p->graph->tensors);
+    numbers beside;
     const glmq_name_row row = { .role = x->role, .split = split };
     const uint64_t each = cut->transposed ? x->cols : cut->count;
     const uint64_t cols = cut->transposed ? cut->count : x->cols;
@@ -169,8 +249,10 @@ static glmq_status place_half(glmq_plan *p, glmq_split split, const glmq_tensor 
     GLMQ_TRY(array_name(p, &row, x->layer, name, sizeof name, err));
     GLMQ_TRY(matrix_bytes(enc, rows, cols, &a.bytes, err));
     GLMQ_TRY(glmq_plan_add_array(p, &a, &array, err));
+    GLMQ_TRY(place_beside(p, name, enc, tensor, 1, &beside, err));
     *part = part_of(enc, rows, cols, array, 0, a.bytes);
     part->cut = *cut;
+    set_beside(&beside, 0, part);
     return GLMQ_OK;
 }
 
@@ -286,14 +368,17 @@ static glmq_status plan(glmq_plan *p, glmq_error *err)
         (p->options.mla == GLMQ_MLA_FUSED && p->graph->hp->arch->mla ? GLMQ_GGUF_FUSED_KV_B : 0);
     const char *name = p->dst_is_file ? NULL : file_name(p);
     glmq_gguf_kv kv = { 0 };
+    glmq_fp4_scales scales;
     glmq_status st;
     if (p->dst_is_file) {
         const char *slash = strrchr(p->dst, '/');
         name = slash ? slash + 1 : p->dst; /* as it was given, in whatever case */
     }
     if (!name) return no_memory(err);
-    st = place_all(p, err);
+    st = glmq_fp4_plan_scales(p, FP4_FOR_GGUF, &scales, err);
+    if (!st) st = place_all(p, err);
     if (!st) st = glmq_gguf_metadata(p, keep, &kv, err);
+    if (!st) st = glmq_fp4_put_kv(p, &scales, &kv, err);
     if (!st) st = glmq_gguf_layout(p, name, p->target.split_size, &kv, err);
     glmq_text_free(&kv.data);
     return st;
@@ -302,7 +387,8 @@ static glmq_status plan(glmq_plan *p, glmq_error *err)
 const glmq_writer glmq_writer_gguf = {
     .name = "gguf",
     .about = "GGUF for llama.cpp",
-    .options = "auto, or a file type or type (F32 F16 BF16 Q8_0 Q5_1 Q5_0 Q4_1 Q4_0); split=SIZE",
+    .options = "auto, or a file type or type (F32 F16 BF16 Q8_0 Q5_1 Q5_0 Q4_1 Q4_0 MXFP4 NVFP4); "
+               "split=SIZE",
     .target = glmq_gguf_target,
     .choose = glmq_gguf_choose,
     .fit = fit,

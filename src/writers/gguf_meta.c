@@ -152,7 +152,8 @@ static glmq_dtype scales_were(const glmq_plan *p)
         const glmq_tensor *x = &p->graph->tensors[i];
         const uint8_t had = x->part[0].enc.scale_dtype;
         if (p->want[i].dropped || !glmq_tensor_quantized(x) || !had ||
-            glmq_encoding_dtype(&x->part[0].enc))
+            glmq_encoding_dtype(&x->part[0].enc) || had == GLMQ_DT_F8_E4M3 ||
+            had == GLMQ_DT_F8_E8M0 || had == GLMQ_DT_U8) /* scales that never become halves */
             continue;
         if (was && was != had) return GLMQ_DT_NONE; /* no one answer */
         was = had;
@@ -257,9 +258,11 @@ static int is_key(const glmq_gguf_value *v, const char *key)
 /* Keys that this file has its own values for, or none. */
 static int is_replaced(const glmq_gguf_value *v)
 {
-    static const char *const keys[] = { "general.architecture", "general.alignment",
-                                        "general.quantization_version", "general.file_type",
-                                        "glmq.scale_dtype" };
+    static const char *const keys[] = {
+        "general.architecture",     "general.alignment",      "general.quantization_version",
+        "general.file_type",        "glmq.scale_dtype",       "glmq.nvfp4_scalars",
+        "glmq.nvfp4_input_scalars", "glmq.nvfp4_scalars_kind"
+    };
     for (size_t i = 0; i < GLMQ_COUNT(keys); i++)
         if (is_key(v, keys[i])) return 1;
     return v->key_len >= 6 && memcmp(v->key, "split.", 6) == 0;

@@ -6,6 +6,7 @@
  * maker kept plain stays plain.  Vectors, norms and the router are F32 as everywhere. */
 #include "base/error.h"
 #include "base/mem.h"
+#include "codecs/fp4.h"
 #include "models/roles.h"
 #include "writers/gguf_out.h"
 #include "writers/int_target.h"
@@ -97,7 +98,7 @@ static glmq_status set_type(glmq_target *t, const char *word, glmq_error *err)
         if (f->id != FILE_TYPE_AUTO && !has_encoder(f->dtype))
             return glmq_fail(err, GLMQ_E_UNSUPPORTED,
                              "gguf: there is no encoder for %s; there are auto, F32, F16, BF16, "
-                             "Q8_0, Q5_1, Q5_0, Q4_1, Q4_0",
+                             "Q8_0, Q5_1, Q5_0, Q4_1, Q4_0, MXFP4, NVFP4",
                              f->word);
         t->file_type = f->id;
         t->enc = f->dtype ? glmq_encoding_of_dtype(f->dtype) : (glmq_encoding){ 0 };
@@ -177,11 +178,22 @@ static int has_output(const glmq_graph *g)
     return 0;
 }
 
+/* Files of four-bit floats: llama.cpp's rule for MXFP4 is that what it multiplies by experts or
+ * heads is in that type, and everything else in Q8_0; tables are so under NVFP4, too. */
+static glmq_dtype real_base(const glmq_tensor *x, glmq_dtype base)
+{
+    const glmq_role_class class = glmq_role_class_of(x->role);
+    if (base == GLMQ_DT_MXFP4 && class != ROLE_EXPERT && x->role != GLMQ_ROLE_ATTN_KV_B)
+        return GLMQ_DT_Q8_0;
+    return base == GLMQ_DT_NVFP4 && class == ROLE_TABLE ? GLMQ_DT_Q8_0 : base;
+}
+
 /* The type of a plain tensor under a named file type. */
 static glmq_dtype by_rule(const glmq_graph *g, const glmq_tensor *x, glmq_dtype base,
                           const char **reason)
 {
     glmq_role role = x->role;
+    base = real_base(x, base);
     if (role == GLMQ_ROLE_EMBED && !has_output(g)) role = GLMQ_ROLE_LM_HEAD; /* tied */
     for (size_t i = 0; i < GLMQ_COUNT(rules); i++) {
         const struct type_rule *r = &rules[i];
@@ -195,10 +207,54 @@ static glmq_dtype by_rule(const glmq_graph *g, const glmq_tensor *x, glmq_dtype 
 
 /* ---- a quantized source ---- */
 
+/* Roles, as bits, whose NVFP4 scale llama.cpp multiplies in.  It looks for the scale beside more
+ * of them and then forgets it, which gives a file that loads and computes nonsense; and of an
+ * MTP layer it refuses any. */
+#define BIT(role) (UINT64_C(1) << GLMQ_ROLE_##role)
+_Static_assert(GLMQ_ROLE_COUNT <= 64, "roles fit a word");
+static const struct scaled {
+    const char *arch;
+    uint64_t roles;
+} scaled[] = {
+    { "glm-dsa", BIT(ATTN_O) | BIT(MLP_GATE) | BIT(MLP_UP) | BIT(MLP_DOWN) | BIT(EXPERTS_GATE) |
+                     BIT(EXPERTS_UP) | BIT(EXPERTS_DOWN) | BIT(SHARED_GATE) | BIT(SHARED_UP) |
+                     BIT(SHARED_DOWN) },
+    { "glm4moe", BIT(ATTN_Q) | BIT(ATTN_K) | BIT(ATTN_V) | BIT(ATTN_O) },
+    { "deepseek2", BIT(ATTN_O) },
+};
+
+static int is_scaled(const glmq_graph *g, const glmq_tensor *x)
+{
+    for (size_t i = 0; i < GLMQ_COUNT(scaled); i++)
+        if (strcmp(scaled[i].arch, g->hp->arch->gguf) == 0)
+            return !x->mtp && (scaled[i].roles >> x->role & 1);
+    return 0;
+}
+
+/* The type that holds four-bit floats and their scales; where llama.cpp would lose the scale,
+ * one that holds the numbers. */
+static glmq_dtype holding_fp4(const glmq_graph *g, const glmq_tensor *x, const glmq_encoding *e,
+                              uint64_t cols, const char **reason)
+{
+    const glmq_role role = x->role;
+    const int attention = role < GLMQ_ROLE_MLP_GATE;
+    if (fp4_global_of(e) == FP4_NO_GLOBAL) return GLMQ_DT_MXFP4;
+    if (cols % glmq_dtype_info_of(GLMQ_DT_NVFP4)->block) {
+        *reason = "the columns do not fill blocks of 64";
+        return GLMQ_DT_BF16;
+    }
+    if (is_scaled(g, x)) return GLMQ_DT_NVFP4;
+    *reason = "llama.cpp does not multiply by the scale that NVFP4 has beside this tensor "
+              "(gguf:NVFP4 keeps it all the same)";
+    return attention ? GLMQ_DT_BF16 : GLMQ_DT_Q8_0;
+}
+
 /* The type that holds these integers, scales and zeros, where there is one. */
-static glmq_dtype holding(const glmq_encoding *e, uint64_t cols, const char **reason)
+static glmq_dtype holding(const glmq_graph *g, const glmq_tensor *x, const glmq_encoding *e,
+                          uint64_t cols, const char **reason)
 {
     const uint64_t group = e->group ? e->group : cols;
+    if (fp4_global_of(e) != FP4_NOT) return holding_fp4(g, x, e, cols, reason);
     if (e->act_order == GLMQ_ACT_ORDER) {
         *reason = "act-order: the groups are no runs of columns";
         return GLMQ_DT_Q8_0;
@@ -235,10 +291,24 @@ static glmq_dtype as_source(const glmq_graph *g, const glmq_tensor *x, glmq_gguf
         return GLMQ_DT_F32;
     }
     dtype = glmq_encoding_dtype(&from->enc);
-    return dtype ? dtype : holding(&from->enc, cols, reason);
+    return dtype ? dtype : holding(g, x, &from->enc, cols, reason);
 }
 
 /* ---- the choice ---- */
+
+static int is_nvfp4(const glmq_tensor *x)
+{
+    const fp4_global kind = fp4_global_of(&x->part[x->parts - 1].enc);
+    return kind == FP4_MULTIPLIES || kind == FP4_DIVIDES;
+}
+
+/* What is to be said of NVFP4 codes that keep their type whatever llama.cpp makes of them. */
+static const char *lost_scale(const glmq_graph *g, const glmq_tensor *x)
+{
+    if (is_scaled(g, x)) return NULL;
+    return "with a scale beside it, as glmq reads it: llama.cpp refuses the file, or loses the "
+           "scale";
+}
 
 static glmq_dtype by_default(const glmq_target *t, const glmq_graph *g, const glmq_tensor *x,
                              glmq_gguf_half half, uint64_t cols, const char **reason)
@@ -248,6 +318,9 @@ static glmq_dtype by_default(const glmq_target *t, const glmq_graph *g, const gl
     if (!base) return as_source(g, x, half, cols, reason);
     if (!g->quantized || base_class(base) == BASE_FLOAT) return by_rule(g, x, base, reason);
     if (!glmq_tensor_quantized(x)) return as_source(g, x, half, cols, reason);
+    if (base == GLMQ_DT_NVFP4 && half == GGUF_K_B && is_nvfp4(x))
+        return as_source(g, x, half, cols, reason);
+    if (base == GLMQ_DT_NVFP4 && is_nvfp4(x)) *reason = lost_scale(g, x);
     return base;
 }
 
@@ -258,6 +331,10 @@ glmq_status glmq_gguf_choose_half(const glmq_target *t, const glmq_graph *g, con
     glmq_dtype dtype = GLMQ_DT_NONE;
     char text[128];
     if (want->kind == WANT_ENC) dtype = glmq_encoding_dtype(&want->enc);
+    if (want->kind == WANT_ENC && want->enc.codec == &glmq_codec_fp4) { /* "nvfp4", "mxfp4" */
+        dtype = fp4_global_of(&want->enc) == FP4_NO_GLOBAL ? GLMQ_DT_MXFP4 : GLMQ_DT_NVFP4;
+        want->enc = glmq_encoding_of_dtype(dtype);
+    }
     if (want->kind == WANT_ENC && (!want->enc.codec || glmq_dtype_info_of(dtype)->ggml_id < 0)) {
         glmq_encoding_print(&want->enc, text, sizeof text);
         return glmq_fail(err, GLMQ_E_UNSUPPORTED, "a GGUF cannot store %s", text);

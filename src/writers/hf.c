@@ -4,6 +4,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/safe.h"
+#include "codecs/fp4.h"
 #include "codecs/fp8.h"
 #include "models/roles.h"
 #include "readers/catalog.h"
@@ -61,6 +62,23 @@ static const struct slots {
         [GLMQ_SLOT_SCALES] = "weight_scale_inv",
         [GLMQ_SLOT_INPUT_SCALE] = "input_scale" },
       1u << FP8_SCALE_INV },
+    { "fp4",
+      { [GLMQ_SLOT_CODES] = "weight",
+        [GLMQ_SLOT_SCALES] = "weight_scale",
+        [GLMQ_SLOT_GLOBAL] = "weight_scale_2",
+        [GLMQ_SLOT_INPUT_SCALE] = "input_scale" },
+      1u << FP4_MODELOPT },
+    { "fp4",
+      { [GLMQ_SLOT_CODES] = "weight_packed",
+        [GLMQ_SLOT_SCALES] = "weight_scale",
+        [GLMQ_SLOT_GLOBAL] = "weight_global_scale",
+        [GLMQ_SLOT_INPUT_SCALE] = "input_global_scale" },
+      1u << FP4_CT },
+    { "fp4",
+      { [GLMQ_SLOT_CODES] = "weight",
+        [GLMQ_SLOT_SCALES] = "weight_scale_inv",
+        [GLMQ_SLOT_INPUT_SCALE] = "input_scale" },
+      1u << FP4_INV },
 };
 
 /* ---- tensors ---- */
@@ -96,11 +114,28 @@ static glmq_status plain_dims(const glmq_plan *p, const glmq_tensor *x, glmq_pla
     return GLMQ_OK;
 }
 
+/* Scales of the KV cache have a name in each ecosystem: `same` keeps the one they have. */
+static const char *plain_name(glmq_plan *p, const glmq_tensor *x)
+{
+    const glmq_catalog *cat = p->graph->catalog;
+    const uint32_t array = x->part[0].span[GLMQ_SLOT_CODES].array;
+    const char *dot;
+    if (glmq_role_class_of(x->role) != ROLE_SCALE) return x->name;
+    if (!p->target.enc.codec && cat->container == CONTAINER_SAFETENSORS && array < cat->count)
+        return cat->arrays[array].name;
+    dot = strrchr(x->name, '.'); /* ".k_scale" */
+    if (p->target.enc.codec != &glmq_codec_fp4 || p->target.enc.variant != FP4_MODELOPT || !dot)
+        return x->name;
+    return glmq_arena_printf(&p->arena, "%.*s.%c_proj%s", (int)(dot - x->name), x->name, dot[1],
+                             dot);
+}
+
 static glmq_status plan_plain(glmq_plan *p, uint32_t i, const glmq_layout *l, glmq_part *part,
                               glmq_error *err)
 {
     const glmq_tensor *x = &p->graph->tensors[i];
-    glmq_plan_array a = { .name = x->name, .dtype = l->slot[GLMQ_SLOT_CODES].dtype };
+    glmq_plan_array a = { .name = plain_name(p, x), .dtype = l->slot[GLMQ_SLOT_CODES].dtype };
+    if (!a.name) return glmq_fail(err, GLMQ_E_NOMEM, "%s", x->name);
     GLMQ_TRY(plain_dims(p, x, &a, err));
     part->span[GLMQ_SLOT_CODES].bytes = l->slot[GLMQ_SLOT_CODES].bytes;
     return glmq_plan_add_array(p, &a, &part->span[GLMQ_SLOT_CODES].array, err);
@@ -127,8 +162,35 @@ static glmq_status plan_slot(glmq_plan *p, const glmq_tensor *x, const char *suf
     return glmq_plan_add_array(p, &a, &span->array, err);
 }
 
+/* A slot that is copied keeps the dimensions it has: tools differ in [N] and [N, 1], and in
+ * whether one number is a list. */
+static void keep_dims(const glmq_plan *p, const glmq_part *from, const glmq_encoding *to, int slot,
+                      glmq_slot_layout *s)
+{
+    const glmq_catalog *cat = p->graph->catalog;
+    const glmq_span *span = &from->span[slot];
+    const glmq_array *a =
+        span->bytes && span->array < cat->count ? &cat->arrays[span->array] : NULL;
+    if (!a || cat->container != CONTAINER_SAFETENSORS || !glmq_encoding_equal(&from->enc, to) ||
+        a->bytes != s->bytes || a->dtype != s->dtype || a->rank > GLMQ_COUNT(s->dims))
+        return;
+    s->rank = a->rank;
+    for (int d = 0; d < a->rank; d++) s->dims[d] = a->dims[d];
+}
+
+/* The activation scale of NVFP4 is one F32 number, as its global scale is. */
+static glmq_status plan_number(glmq_plan *p, const glmq_tensor *x, const struct slots *names,
+                               glmq_part *part, glmq_error *err)
+{
+    const glmq_slot_layout s = { GLMQ_DT_F32, .rank = part->enc.variant == FP4_CT, .dims = { 1 },
+                                 .bytes = sizeof(float) };
+    return plan_slot(p, x, names->suffix[GLMQ_SLOT_INPUT_SCALE], &s,
+                     &part->span[GLMQ_SLOT_INPUT_SCALE], err);
+}
+
 /* An activation scale is no weight, so no layout has it: it goes along as it is stored.  Only
- * with the target `same`, which keeps the config that says what it is for. */
+ * with the target `same`, which keeps the config that says what it is for; and to NVFP4 where
+ * all tensors have one. */
 static glmq_status plan_input_scale(glmq_plan *p, const glmq_tensor *x, const struct slots *names,
                                     glmq_part *part, glmq_error *err)
 {
@@ -136,6 +198,8 @@ static glmq_status plan_input_scale(glmq_plan *p, const glmq_tensor *x, const st
     const glmq_span *from = &x->part[0].span[GLMQ_SLOT_INPUT_SCALE];
     const char *suffix = names->suffix[GLMQ_SLOT_INPUT_SCALE];
     glmq_slot_layout s = { 0 };
+    if (p->input_scales && p->want[x - p->graph->tensors].input_scalar)
+        return plan_number(p, x, names, part, err);
     if (p->target.enc.codec || !suffix || !from->bytes || from->array >= cat->count) return GLMQ_OK;
     const glmq_array *a = &cat->arrays[from->array];
     if (a->rank > GLMQ_COUNT(s.dims)) return GLMQ_OK;              /* listed as dropped */
@@ -183,8 +247,10 @@ static glmq_status plan_codes(glmq_plan *p, uint32_t i, const glmq_layout *l, gl
                          x->name, glmq_codec_name(part->enc.codec));
     for (int s = 0; s < GLMQ_SLOTS; s++) {
         if (!written(l, &x->part[0], &part->enc, s)) continue;
+        glmq_slot_layout slot = l->slot[s];
+        keep_dims(p, &x->part[0], &part->enc, s, &slot);
         GLMQ_TRY(slot_suffix(p, x, names, s, &suffix, err));
-        GLMQ_TRY(plan_slot(p, x, suffix, &l->slot[s], &part->span[s], err));
+        GLMQ_TRY(plan_slot(p, x, suffix, &slot, &part->span[s], err));
     }
     return plan_input_scale(p, x, names, part, err);
 }

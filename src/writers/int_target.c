@@ -236,6 +236,11 @@ static void follow_source(const glmq_int_format *f, const glmq_target *t, const 
         stay(want, x, "stored in two halves, one of them transposed: F32 holds both exactly");
         return;
     }
+    if (f->floats) {
+        want->enc = t->enc;
+        if (!fits(&want->enc, x)) stay(want, x, "its columns do not fill the groups: F32 holds it");
+        return;
+    }
     if (!int_params(&x->part[0].enc, &e)) want->reason = "not integers with a scale per group";
     if (!keep && t->given & 1u << GIVEN_BITS) e.bits = t->enc.bits;
     if (!keep && t->given & 1u << GIVEN_ZERO) e.zero_kind = t->enc.zero_kind;
@@ -263,7 +268,7 @@ static void quantize(const glmq_int_format *f, const glmq_target *t, const glmq_
                      const glmq_tensor *x, glmq_want *want)
 {
     glmq_encoding e = t->enc;
-    e.scale_dtype = scale_dtype(f, t, g, x);
+    if (!f->floats) e.scale_dtype = scale_dtype(f, t, g, x);
     want->enc = e;
     if (e.group && x->cols % e.group)
         stay(want, x, "its columns are no multiple of the group");
@@ -277,7 +282,11 @@ static void obey(const glmq_int_format *f, const glmq_target *t, const glmq_grap
 {
     glmq_encoding from = { 0 };
     if (want->enc.codec != t->enc.codec) return; /* plain, or fit() refuses it */
-    want->enc.variant = t->enc.variant;          /* one for the whole checkpoint */
+    if (f->floats) {
+        want->enc.variant = t->enc.variant;
+        return;
+    }
+    want->enc.variant = t->enc.variant; /* one for the whole checkpoint */
     if (!want->enc.scale_dtype) want->enc.scale_dtype = scale_dtype(f, t, g, x);
     want->enc.act_order = f->act_order;
     if (x->parts == 1 && int_params(&x->part[0].enc, &from) && from.act_order &&

@@ -1,5 +1,5 @@
-/* What the writers of integer formats (gptq.c, ct.c) share: options, and the choice of an
- * encoding per tensor.  Each of them is one glmq_int_format. */
+/* What the writers of quantized formats (gptq.c, ct.c, nvfp4.c) share: options, and the choice of
+ * an encoding per tensor.  Each of them is one glmq_int_format. */
 #ifndef GLMQ_WRITERS_INT_TARGET_H
 #define GLMQ_WRITERS_INT_TARGET_H
 
@@ -11,6 +11,7 @@ typedef struct glmq_int_format {
     uint8_t scale_dtype;        /* of every checkpoint; NONE: as the source has it    */
     uint8_t act_order;          /* where the columns are in order: NONE, or TRIVIAL    */
     int whole_tensor;           /* can store one scale for everything                 */
+    int floats;                 /* codes are no integers: bits and groups are fixed    */
     uint8_t only_bits;          /* it has no other width; 0: several                  */
     int no_order;               /* it has no place for a real act-order               */
     const char *order_note;     /* what the user should know of a real act-order here */

@@ -15,6 +15,19 @@ typedef struct glmq_st_meta {
 glmq_status glmq_safetensors_layout(glmq_plan *p, const glmq_st_meta *meta, size_t n,
                                     glmq_error *err);
 
+/* Metadata that differ from shard to shard: `value` fills the texts of both keys (an empty one
+ * is left out) for a shard as numbered in the arrays' `file`; they take at most `array_bytes`
+ * for each array of it. */
+typedef struct glmq_st_shard_meta {
+    const char *key[2];
+    glmq_status (*value)(const void *user, const glmq_plan *p, uint32_t shard, glmq_text value[2],
+                         glmq_error *err);
+    const void *user;
+    uint64_t array_bytes;
+} glmq_st_shard_meta;
+glmq_status glmq_safetensors_layout_with(glmq_plan *p, const glmq_st_meta *meta, size_t n,
+                                         const glmq_st_shard_meta *per_shard, glmq_error *err);
+
 /* ---- gguf.c ---- key-values to write, and the layout of one or many parts. */
 typedef struct glmq_gguf_kv {
     glmq_text data; /* encoded key-values                                               */

@@ -73,14 +73,14 @@ static uint64_t entry_bound(const glmq_plan_array *a)
 
 /* Numbers the arrays with shards, in the plan's order: an array that would carry the
  * file over the limit opens the next shard.  Returns how many there are (at least 1). */
-static uint32_t assign(glmq_plan *p, uint64_t meta_bytes)
+static uint32_t assign(glmq_plan *p, uint64_t meta_bytes, uint64_t array_bytes)
 {
     const uint64_t limit = p->options.shard_size ? p->options.shard_size : shard_default;
     uint64_t header = 0, data = 0;
     uint32_t shard = 0;
     for (size_t i = 0; i < p->arrays.count; i++) {
         glmq_plan_array *a = &p->arrays.at[i];
-        const uint64_t entry = entry_bound(a);
+        const uint64_t entry = entry_bound(a) + array_bytes;
         const uint64_t frame = 8 + 8 + meta_bytes + header + entry; /* length, padding */
         uint64_t file;
         const int full = frame > GLMQ_HEADER_MAX || add_u64(frame, data, &file) ||
@@ -143,6 +143,33 @@ static void add_entry(glmq_text *head, const glmq_plan_array *a, uint64_t begin)
         glmq_text_printf(head, "%s%" PRIu64, d ? "," : "", a->dims[d]);
     glmq_text_printf(head, "],\"data_offsets\":[%" PRIu64 ",%" PRIu64 "]}", begin,
                      begin + a->bytes);
+}
+
+/* The metadata of all shards, and those of each. */
+typedef struct metadata {
+    const glmq_st_meta *all;
+    size_t count;
+    const glmq_st_shard_meta *each; /* NULL: there are none */
+} metadata;
+
+/* The opened header of one shard. */
+static glmq_status open_shard(glmq_text *head, const glmq_plan *p, const metadata *m,
+                              uint32_t shard, glmq_error *err)
+{
+    glmq_st_meta *list = glmq_alloc((m->count + 3) * sizeof *list);
+    glmq_text value[2] = { { 0 }, { 0 } };
+    size_t n = m->count;
+    glmq_status st = list ? GLMQ_OK : glmq_fail(err, GLMQ_E_NOMEM, "%zu metadata keys", n);
+
+    if (!st && n) memcpy(list, m->all, n * sizeof *list);
+    if (!st && m->each) st = m->each->value(m->each->user, p, shard, value, err);
+    for (int i = 0; i < 2 && !st; i++)
+        if (value[i].len) list[n++] = (glmq_st_meta){ m->each->key[i], value[i].data };
+    if (!st) st = open_header(head, list, n, err);
+    glmq_text_free(&value[0]);
+    glmq_text_free(&value[1]);
+    glmq_free(list);
+    return st;
 }
 
 /* Writes the header of `count` arrays that lie in `file` into the plan and sets their
@@ -215,10 +242,20 @@ static glmq_status add_index(glmq_plan *p, placed *arrays, size_t count, uint64_
 
 /* ---- the whole ---- */
 
+static glmq_status seal_shard(glmq_plan *p, uint32_t shard, uint32_t file, placed *arrays,
+                              size_t count, const metadata *meta, glmq_error *err)
+{
+    glmq_text head = { 0 };
+    glmq_status st = open_shard(&head, p, meta, shard, err);
+    if (!st) st = seal(p, file, arrays, count, &head, err);
+    glmq_text_free(&head);
+    return st;
+}
+
 /* Makes the files of `shards` shards.  `arrays` are sorted by shard; an array's `file` is
  * its shard until seal() makes it a file of the plan. */
 static glmq_status seal_all(glmq_plan *p, uint32_t shards, placed *arrays, size_t count,
-                            const glmq_text *meta, glmq_error *err)
+                            const metadata *meta, glmq_error *err)
 {
     size_t at = 0;
     for (uint32_t s = 0; s < shards; s++) {
@@ -230,7 +267,7 @@ static glmq_status seal_all(glmq_plan *p, uint32_t shards, placed *arrays, size_
             snprintf(name, sizeof name, "model-%05" PRIu32 "-of-%05" PRIu32 ".safetensors", s + 1,
                      shards);
         GLMQ_TRY(glmq_plan_add_file(p, name, FILE_SAFETENSORS, &file, err));
-        GLMQ_TRY(seal(p, file, arrays + at, end - at, meta, err));
+        GLMQ_TRY(seal_shard(p, s, file, arrays + at, end - at, meta, err));
         at = end;
     }
     return GLMQ_OK;
@@ -239,6 +276,13 @@ static glmq_status seal_all(glmq_plan *p, uint32_t shards, placed *arrays, size_
 glmq_status glmq_safetensors_layout(glmq_plan *p, const glmq_st_meta *meta, size_t n,
                                     glmq_error *err)
 {
+    return glmq_safetensors_layout_with(p, meta, n, NULL, err);
+}
+
+glmq_status glmq_safetensors_layout_with(glmq_plan *p, const glmq_st_meta *meta, size_t n,
+                                         const glmq_st_shard_meta *per_shard, glmq_error *err)
+{
+    const metadata all = { meta, n, per_shard };
     const size_t count = p->arrays.count;
     glmq_text head = { 0 };
     placed *arrays = NULL;
@@ -250,7 +294,7 @@ glmq_status glmq_safetensors_layout(glmq_plan *p, const glmq_st_meta *meta, size
     GLMQ_TRY(refuse_duplicates(p, err));
     st = open_header(&head, meta, n, err);
     if (st) goto done;
-    shards = assign(p, head.len);
+    shards = assign(p, head.len, per_shard ? per_shard->array_bytes : 0);
     arrays = glmq_alloc(count * sizeof *arrays);
     if (!arrays) {
         st = glmq_fail(err, GLMQ_E_NOMEM, "order of %zu arrays", count);
@@ -258,7 +302,7 @@ glmq_status glmq_safetensors_layout(glmq_plan *p, const glmq_st_meta *meta, size
     }
     for (size_t i = 0; i < count; i++) arrays[i] = &p->arrays.at[i];
     qsort(arrays, count, sizeof *arrays, by_container_order);
-    st = seal_all(p, shards, arrays, count, &head, err);
+    st = seal_all(p, shards, arrays, count, &all, err);
     if (!st && shards > 1) st = add_index(p, arrays, count, total, err);
 done:
     glmq_free(arrays);

@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/mem.h"
 #include "readers/catalog.h"
+#include "writers/fp4_scales.h"
 #include "writers/hf.h"
 #include "writers/int_target.h"
 #include "writers/layout.h"
@@ -98,15 +99,19 @@ static glmq_status layout_as_source(glmq_plan *p, glmq_error *err)
 {
     const glmq_catalog *cat = p->graph->catalog;
     glmq_st_meta *meta = glmq_arena_alloc(&p->arena, (cat->meta_count + 1) * sizeof *meta);
+    glmq_fp4_scales scales;
     size_t n = 0;
     if (!meta) return glmq_fail(err, GLMQ_E_NOMEM, "%zu metadata keys", cat->meta_count);
     for (size_t i = 0; i < cat->meta_count; i++) {
         size_t k = 0;
-        if (strcmp(cat->meta[i].key, "format") == 0 || !cat->meta[i].value) continue;
+        if (strcmp(cat->meta[i].key, "format") == 0 || !cat->meta[i].value ||
+            strncmp(cat->meta[i].key, "glmq.nvfp4_", 11) == 0) /* of one shard: gathered anew */
+            continue;
         while (k < n && strcmp(meta[k].key, cat->meta[i].key)) k++;
         if (k == n) meta[n++] = (glmq_st_meta){ cat->meta[i].key, cat->meta[i].value };
     }
-    return glmq_safetensors_layout(p, meta, n, err);
+    GLMQ_TRY(glmq_fp4_plan_scales(p, FP4_FOR_COPY, &scales, err));
+    return glmq_fp4_layout(p, &scales, meta, n, err);
 }
 
 static glmq_status plan_changed(glmq_plan *p, glmq_error *err)

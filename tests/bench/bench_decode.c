@@ -13,6 +13,7 @@
 #include "base/safe.h"
 #include "codecs/aqlm.h"
 #include "codecs/codec.h"
+#include "codecs/fp4.h"
 #include "codecs/gptq.h"
 #include "codecs/vq.h"
 #include <dlfcn.h>
@@ -64,6 +65,9 @@ static const config configs[] = {
     { "tq3 4 g128", "tq3", 4, 128, 1, SYM, 0, 0, GLMQ_DT_F32 },
     { "fp8 128x128", "fp8", 8, 128, 128, 0, 0, 0, GLMQ_DT_F32 },
     { "fp8 channel", "fp8", 8, 0, 1, 0, 0, 0, GLMQ_DT_BF16 },
+    { "nvfp4 modelopt", "fp4", 4, 16, 1, 0, 0, FP4_MODELOPT, GLMQ_DT_F8_E4M3 },
+    { "nvfp4 ct", "fp4", 4, 16, 1, 0, 0, FP4_CT, GLMQ_DT_F8_E4M3 },
+    { "mxfp4 ct", "fp4", 4, 32, 1, 0, 0, FP4_CT, GLMQ_DT_U8 },
     { "vq 1 d8", "vq", 8, 128, 1, 0, 0, VQ_I32, GLMQ_DT_F16 },
     { "vq 3 d4", "vq", 12, 128, 1, 0, 0, VQ_I32, GLMQ_DT_F16 },
     { "aqlm 2x8", "aqlm", 8, 0, 1, 0, 0, 2, GLMQ_DT_F16 },

@@ -18,5 +18,4 @@ t glmq-inspect sample.tar
 gzip -n sample.tar
 t glmq-inspect sample.tar.gz
 ls
-for f in fp8 fp8:block=128 nvfp4 mxfp4 tq3 vq aqlm; do t glmq-convert sample never --to $f; done
-t glmq-inspect --from nvfp4 sample
+for f in fp8 fp8:block=128 tq3 vq aqlm; do t glmq-convert sample never --to $f; done

@@ -50,10 +50,12 @@ def takes_act_order():
 
 c = Checks()
 TARGETS = ["compressed-tensors:int4,group=32", "compressed-tensors:int4,group=32,asym", "compressed-tensors:int8,channel",
-           "compressed-tensors:int8,group=64"]
+           "compressed-tensors:int8,group=64", "compressed-tensors:nvfp4", "compressed-tensors:mxfp4"]
 CASES = [(n, s, t) for n, s in checkpoints("glm47-bf16", "glm5-bf16") for t in TARGETS]
 CASES += [(n, fixture(n), "compressed-tensors") for n in
           ("glm5-gptq-autoround-reap", "glm47flash-gptq-actorder", "glm47-compressed-tensors-g32") if fixture(n)]
+CASES += [(n, fixture(n), "compressed-tensors:nvfp4") for n in
+          ("glm5-nvfp4-modelopt", "glm47flash-nvfp4-compressed-tensors") if fixture(n)]
 with scratch() as tmp:
     for i, (name, src, to) in enumerate(CASES):
         if "actorder" in name and not takes_act_order():

@@ -20,6 +20,10 @@ CASES = [
     ("glm47-compressed-tensors-g32", "gguf:q4_0", "glm47-bf16", 5e-2),
     ("glm47-compressed-tensors-g128", "gguf:auto", "glm47-bf16", 5e-2),
     ("glm47flash-gptq-actorder", "gguf:auto", "glm47flash-bf16", 5e-2),
+    ("glm5-nvfp4-modelopt", "gguf:auto", "glm5-bf16", 3e-3),
+    ("glm47flash-nvfp4-compressed-tensors", "gguf:auto", "glm47flash-bf16", 3e-3),
+    ("glm47-bf16", "gguf:nvfp4", "glm47-bf16", 3e-3),
+    ("glm47-bf16", "gguf:mxfp4", "glm47-bf16", 3e-3),
 ]
 c = Checks()
 with scratch() as tmp:

@@ -42,19 +42,6 @@ static const struct listed {
     { .name = "glm5-vq", .format = "vq" },
 };
 
-/* Those whose format this version refuses.  A row goes when its format is read. */
-static const char *const pending_list[] = {
-    "glm47flash-nvfp4-compressed-tensors",
-    "glm5-nvfp4-modelopt",
-};
-
-static inline int is_pending(const struct listed *f)
-{
-    for (size_t i = 0; i < sizeof pending_list / sizeof *pending_list; i++)
-        if (strcmp(pending_list[i], f->name) == 0) return 1;
-    return 0;
-}
-
 /* A fixture as a path; NULL where it is not at hand. */
 static inline const char *listed_path(const struct listed *f)
 {
@@ -71,7 +58,7 @@ typedef struct listed_open {
     glmq_graph *g;
 } listed_open;
 
-/* Opens the fixture as its row says: 0 where it is absent, or of a format that is refused. */
+/* Opens the fixture as its row says: 0 where it is absent. */
 static inline int open_listed(const struct listed *f, listed_open *o)
 {
     const glmq_graph_options opt = { .allow_incomplete = f->incomplete };
@@ -86,13 +73,6 @@ static inline int open_listed(const struct listed *f, listed_open *o)
     }
     assert_int_equal(glmq_source_open(&o->src, path, NULL, &err), GLMQ_OK);
     st = glmq_graph_open(&o->g, o->src, &opt, &err);
-    if (is_pending(f)) {
-        if (st != GLMQ_E_UNSUPPORTED)
-            fail_msg("%s: listed as refused, but %s", f->name, st ? err.msg : "it opens");
-        printf("pending: %s: %s\n", f->name, err.msg);
-        glmq_source_close(o->src);
-        return 0;
-    }
     if (st) fail_msg("%s: %s", f->name, err.msg);
     assert_string_equal(glmq_graph_format(o->g), f->format);
     return 1;

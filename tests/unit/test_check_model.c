@@ -335,14 +335,6 @@ static void to_nvfp4(checkpoint *c, const char *name, float global)
     memcpy(add(c, "F32", scale, 0, 0, 0, 0)->data, &global, 4);
 }
 
-/* The reader comes with another change; from then on these run. */
-static int reads_nvfp4(void)
-{
-    if (glmq_reader_find("nvfp4")) return 1;
-    puts("pending: nvfp4 is not read");
-    return 0;
-}
-
 static checkpoint make_nvfp4(float gate, float up0, float up1)
 {
     checkpoint c = make_model(GLM4, 2);
@@ -363,7 +355,6 @@ static void equal_global_scales_are_clean(void **state)
     checkpoint c;
 
     (void)state;
-    if (!reads_nvfp4()) skip();
     c = make_nvfp4(0.5f, 0.5f, 0.5f);
     checked x = check(&c);
     assert_int_equal(count(&x, "global-scales-unequal"), 0);
@@ -376,7 +367,6 @@ static void tells_the_worst_of_unequal_global_scales(void **state)
     checkpoint c;
 
     (void)state;
-    if (!reads_nvfp4()) skip();
     c = make_nvfp4(0.5f, 1.0f, 4.0f);
     checked x = check(&c);
     assert_int_equal(count(&x, "global-scales-unequal"), 2);
@@ -392,7 +382,6 @@ static void tells_a_global_scale_of_zero(void **state)
     checkpoint c;
 
     (void)state;
-    if (!reads_nvfp4()) skip();
     c = make_nvfp4(0.5f, 0.0f, 0.5f);
     checked x = check(&c);
     has(&x, GLMQ_ERROR, "scale-not-positive", up, "1 of 1 values of its global scale");
@@ -405,7 +394,6 @@ static void tells_a_zero_block_scale_under_fp4_codes(void **state)
     char scale[200];
 
     (void)state;
-    if (!reads_nvfp4()) skip();
     c = make_nvfp4(0.5f, 0.5f, 0.5f);
     snprintf(scale, sizeof scale, "%s_scale", up);
     find(&c, scale)->data[3] = 0; /* row 1, second block */

@@ -5,6 +5,7 @@
 #include "base/num.h"
 #include "book_cases.h"
 #include "codec_cases.h"
+#include "codecs/fp4.h"
 #include <dirent.h>
 #include <math.h>
 
@@ -136,9 +137,20 @@ static void encodings_print_all_that_tells_them_apart(void **state)
     assert_string_equal(text, "ctpack:bits=8,group=channel,asym,scale=BF16,act-order,zeros=I8");
     assert_int_equal(glmq_encoding_print(&e, text, 10), 62); /* cut, and the length it would take */
     assert_string_equal(text, "ctpack:bi");
-    e = glmq_encoding_of_dtype(GLMQ_DT_NVFP4);
+    e = glmq_encoding_of_dtype(GLMQ_DT_I8);
     glmq_encoding_print(&e, text, sizeof text);
-    assert_string_equal(text, "NVFP4");
+    assert_string_equal(text, "I8");
+    e = fp4_nvfp4(FP4_CT);
+    glmq_encoding_print(&e, text, sizeof text);
+    assert_string_equal(text, "fp4:nvfp4,compressed-tensors");
+    e.scalar = 1; /* no part of what it is */
+    const glmq_encoding same = fp4_nvfp4(FP4_CT);
+    assert_true(glmq_encoding_equal(&e, &same));
+    e = fp4_mxfp4(FP4_MODELOPT);
+    e.scale_dtype = GLMQ_DT_F8_E8M0;
+    glmq_encoding_print(&e, text, sizeof text);
+    assert_string_equal(text, "fp4:mxfp4,modelopt,scale=F8_E8M0");
+    assert_true(glmq_encoding_bpw(&e, 4, 64) == 4.25);
     e = array_encoding("q5_1");
     assert_int_equal(glmq_encoding_dtype(&e), GLMQ_DT_Q5_1);
     assert_true(glmq_encoding_bpw(&e, 4, 64) == 6.0);
@@ -151,7 +163,8 @@ static const struct slot_name {
     int slot;
 } slot_names[] = {
     { "codes", GLMQ_SLOT_CODES }, { "scales", GLMQ_SLOT_SCALES }, { "zeros", GLMQ_SLOT_ZEROS },
-    { "perm", GLMQ_SLOT_PERM },   { "shape", GLMQ_SLOT_SHAPE },   { "book", GLMQ_SLOT_BOOK },
+    { "perm", GLMQ_SLOT_PERM },   { "shape", GLMQ_SLOT_SHAPE },   { "global", GLMQ_SLOT_GLOBAL },
+    { "book", GLMQ_SLOT_BOOK },
 };
 
 static uint8_t *hex_bytes(const char *hex, size_t *len)
@@ -174,10 +187,18 @@ static int number_of(const cJSON *node, const char *key)
     return n && glmq_json_u64(n, &v) ? (int)v : 0;
 }
 
+/* NVFP4 and MXFP4 of safetensors; `variant`: whose they are. */
+static glmq_encoding fp4_case(const cJSON *e)
+{
+    const int variant = number_of(e, "variant");
+    return number_of(e, "group") == 16 ? fp4_nvfp4(variant) : fp4_mxfp4(variant);
+}
+
 static glmq_encoding case_encoding(const cJSON *e)
 {
     const char *codec = glmq_json_string(e, "codec"), *zeros = glmq_json_string(e, "zeros");
     glmq_encoding enc;
+    if (strcmp(codec, "fp4") == 0) return fp4_case(e);
     if (is_book_case(e)) return book_case(e);
     if (!zeros) return array_encoding(codec);
     enc = int_encoding(codec, number_of(e, "bits"), (uint32_t)number_of(e, "group"),
@@ -227,6 +248,13 @@ static void check_values(const cJSON *c, const float *w, size_t n)
     free(want);
 }
 
+static void encode_with_stats(tensor *t, const float *w, int bf16)
+{
+    glmq_stats stats = { .bf16 = bf16 };
+    for (uint64_t i = 0; i < t->rows * t->cols; i++) stats.amax = fmaxf(stats.amax, fabsf(w[i]));
+    t->enc.codec->encode(&t->enc, &stats, whole(t), w, &t->bufs);
+}
+
 static void run_case(const cJSON *c)
 {
     const glmq_encoding e = case_encoding(glmq_json_get(c, "encoding"));
@@ -246,7 +274,7 @@ static void run_case(const cJSON *c)
         uint8_t *from = hex_bytes(input, &len);
         assert_int_equal(len, t.rows * t.cols * 4);
         memcpy(w, from, len);
-        encode_all(&made, w);
+        encode_with_stats(&made, w, number_of(c, "bf16"));
         assert_same_bytes(&t, &made);
         free(from);
     }
@@ -356,7 +384,7 @@ static const uint8_t *golden(const arrays *a, const char *type, const char *what
 
 static void ggml_blocks_decode_and_encode_as_ggml_does(void **state)
 {
-    static const char *const types[] = { "q4_0", "q4_1", "q5_0", "q5_1", "q8_0" };
+    static const char *const types[] = { "q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "mxfp4", "nvfp4" };
     const char *fixtures = fixtures_or_skip();
     uint64_t dims[2], bytes;
     glmq_dtype dtype;

@@ -582,8 +582,8 @@ static void opens_loose_files_under_their_own_names(void **state)
 
 static void refuses_companions_of_other_formats_by_name(void **state)
 {
-    static const char *const suffixes[] = { "W_q",     "packed_weight",  "codes",
-                                            "SCB",     "weight_scale_2", "vq_scales",
+    static const char *const suffixes[] = { "W_q",     "packed_weight",   "codes",
+                                            "SCB",     "pre_quant_scale", "vq_scales",
                                             "trellis", "absmax" };
 
     (void)state;

@@ -586,8 +586,8 @@ static void ct_reads_weights_not_compressed_yet(void **state)
 static void ct_refuses_other_formats_by_name(void **state)
 {
     static const char *const cases[][2] = {
-        { "{\"quant_method\":\"compressed-tensors\",\"format\":\"nvfp4-pack-quantized\"}",
-          "nvfp4-pack-quantized" },
+        { "{\"quant_method\":\"compressed-tensors\",\"format\":\"mxfp6-pack-quantized\"}",
+          "mxfp6-pack-quantized" },
         { "{\"quant_method\":\"compressed-tensors\",\"format\":\"marlin-24\"}", "marlin-24" },
         { "{\"quant_method\":\"compressed-tensors\",\"sparsity_config\":{\"format\":"
           "\"sparse-24-bitmask\"}}",
@@ -595,9 +595,9 @@ static void ct_refuses_other_formats_by_name(void **state)
         { "{\"quant_method\":\"compressed-tensors\",\"transform_config\":{\"config_groups\":"
           "{\"R1\":{}}}}",
           "transform_config" },
-        { CT_GROUP("\"num_bits\":4,\"type\":\"float\",\"group_size\":32"), "float" },
-        { "{\"quant_method\":\"compressed-tensors\",\"config_groups\":{\"NVFP4\":[\"Linear\"]}}",
-          "NVFP4" },
+        { CT_GROUP("\"num_bits\":6,\"type\":\"float\",\"group_size\":32"), "6 bits" },
+        { "{\"quant_method\":\"compressed-tensors\",\"config_groups\":{\"MXFP6\":[\"Linear\"]}}",
+          "MXFP6" },
     };
 
     (void)state;
@@ -607,7 +607,7 @@ static void ct_refuses_other_formats_by_name(void **state)
     }
 }
 
-static void ct_refuses_float_codes_by_name(void **state)
+static void ct_refuses_float_codes_under_integer_scales(void **state)
 {
     checkpoint c = ct_model(CT_G8);
     stored *s = find_in(&c, up, "weight_packed");
@@ -615,7 +615,7 @@ static void ct_refuses_float_codes_by_name(void **state)
     (void)state;
     strcpy(s->dtype, "U8");
     reshape(s, 2, 16, 16);
-    must_refuse(&c, GLMQ_E_UNSUPPORTED, "nvfp4-pack-quantized");
+    must_refuse(&c, GLMQ_E_FORMAT, "up_proj.weight_scale: dtype BF16, expected F8_E4M3");
 }
 
 static void ct_lacks_scale(checkpoint *c)
@@ -914,7 +914,7 @@ int main(void)
         cmocka_unit_test(ct_picks_the_group_that_agrees),
         cmocka_unit_test(ct_reads_weights_not_compressed_yet),
         cmocka_unit_test(ct_refuses_other_formats_by_name),
-        cmocka_unit_test(ct_refuses_float_codes_by_name),
+        cmocka_unit_test(ct_refuses_float_codes_under_integer_scales),
         cmocka_unit_test(ct_refuses_malformed_modules_by_name),
         cmocka_unit_test(ct_refuses_bad_data_by_name),
         cmocka_unit_test(ct_takes_an_unused_g_idx),
