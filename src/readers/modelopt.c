@@ -60,6 +60,7 @@ typedef struct {
     const cJSON *q;       /* the object that has quant_algo                              */
     const cJSON *exclude; /* modules that stay in floats                                 */
     glmq_strmap layers;   /* MIXED_PRECISION: module -> { quant_algo }                   */
+    int mixed;            /* … is there, perhaps without any                             */
     kind algo;
     int activations;
     tally excluded, forgotten, unlike, no_input;
@@ -158,6 +159,7 @@ static glmq_status read_config(job *j, glmq_error *err)
         const cJSON *list = cJSON_GetObjectItemCaseSensitive(j->q, lists[i]);
         if (cJSON_IsArray(list)) j->exclude = list;
     }
+    j->mixed = cJSON_IsObject(cJSON_GetObjectItemCaseSensitive(j->q, "quantized_layers"));
     GLMQ_TRY(glmq_modelopt_layers(j->cat, &j->layers, err));
     j->algo = kind_of_algo(glmq_modelopt_algo(j->cat), &j->activations);
     return GLMQ_OK;
@@ -190,7 +192,7 @@ static void compare(job *j, const glmq_module *m, kind stored)
 
     if (!j->q) return;
     glmq_module_text(m, name, sizeof name);
-    if (j->layers.count) {
+    if (j->mixed) {
         const char *algo = NULL;
         if (!glmq_modelopt_layer(&j->layers, name, strlen(name), &algo)) count(&j->excluded, name);
         said = kind_of_algo(algo, &activations);

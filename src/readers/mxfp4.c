@@ -119,7 +119,10 @@ static glmq_status leave_out(const job *j, const glmq_array *a, glmq_status st, 
 {
     const glmq_array *s = glmq_ends_with(a->name, BLOCKS) ? sibling(j, a, BLOCKS, SCALES) : NULL;
 
-    if (!j->cat->tolerant) return st;
+    const char *file = glmq_source_name(j->cat->source, a->file);
+
+    if (!j->cat->tolerant)
+        return glmq_source_is_file(j->cat->source) ? st : glmq_within(err, st, "%s", file);
     GLMQ_TRY(
         glmq_graph_leave_out(j->g, a->name, glmq_source_name(j->cat->source, a->file), st, err));
     glmq_graph_drop(j->g, (size_t)(a - j->cat->arrays), "it cannot be read");

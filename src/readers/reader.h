@@ -63,6 +63,10 @@ glmq_status glmq_hf_refuse_companion(const glmq_array *a, glmq_error *err);
  * everything.  Unknown names become role OTHER. */
 glmq_status glmq_hf_add_plain(glmq_graph *g, const glmq_catalog *cat, const glmq_array *a,
                               glmq_error *err);
+/* The same in a checkpoint whose codes have scales called `scale` beside them: here a weight of
+ * codes is one whose scales are missing. */
+glmq_status glmq_hf_add_unscaled(glmq_graph *g, const glmq_catalog *cat, const glmq_array *a,
+                                 const char *scale, glmq_error *err);
 /* Adds a quantized module whose encoding and shape the reader has worked out. */
 glmq_status glmq_hf_add_module(glmq_graph *g, const glmq_catalog *cat, const glmq_module *m,
                                const glmq_encoding *enc, uint64_t rows, uint64_t cols,
