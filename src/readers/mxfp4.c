@@ -118,13 +118,11 @@ static glmq_status add_array(const job *j, const glmq_array *a, glmq_error *err)
 static glmq_status leave_out(const job *j, const glmq_array *a, glmq_status st, glmq_error *err)
 {
     const glmq_array *s = glmq_ends_with(a->name, BLOCKS) ? sibling(j, a, BLOCKS, SCALES) : NULL;
-
     const char *file = glmq_source_name(j->cat->source, a->file);
 
     if (!j->cat->tolerant)
         return glmq_source_is_file(j->cat->source) ? st : glmq_within(err, st, "%s", file);
-    GLMQ_TRY(
-        glmq_graph_leave_out(j->g, a->name, glmq_source_name(j->cat->source, a->file), st, err));
+    GLMQ_TRY(glmq_graph_leave_out(j->g, a->name, file, st, err));
     glmq_graph_drop(j->g, (size_t)(a - j->cat->arrays), "it cannot be read");
     if (s) glmq_graph_drop(j->g, (size_t)(s - j->cat->arrays), "its blocks cannot be read");
     return GLMQ_OK;
