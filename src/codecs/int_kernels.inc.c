@@ -55,6 +55,17 @@ static void stream_groups_8(const uint8_t *restrict src, size_t groups, size_t g
             lanes_put(times_less(load_16(src), zero[g * step], s[g * step]), w);
 }
 
+static void signed_groups(const uint8_t *restrict src, size_t groups, size_t group,
+                          const int32_t *restrict zero, const float *restrict s, size_t step,
+                          float *restrict w)
+{
+    const __m128i sign = _mm_set1_epi8((char)0x80);
+    for (size_t g = 0; g < groups; g++)
+        for (size_t i = 0; i < group; i += 16, w += 16, src += 16)
+            lanes_put(times_less(_mm_xor_si128(load_16(src), sign), zero[g * step], s[g * step]),
+                      w);
+}
+
 static void nibble_groups(const uint32_t *restrict word, unsigned at, size_t groups, size_t group,
                           const int32_t *restrict zero, const float *restrict s, size_t step,
                           float *restrict w)

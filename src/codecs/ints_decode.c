@@ -2,7 +2,7 @@
  *
  * Four ways to the same values.  Of any map: codes are unpacked to bytes, block by block, and
  * then scaled.  Where the machine has loops for it, packed words are scaled as they are: the
- * streams of rows; nibbles of eight rows (AWQ); and columns of sixteen rows where the groups of
+ * streams and bytes of rows; nibbles of eight rows (AWQ); and columns of sixteen rows where the groups of
  * columns are scattered (GPTQ's activation order). */
 #include "base/num.h"
 #include "base/safe.h"
@@ -178,9 +178,28 @@ static size_t piece_of(const ints_map *m)
     return cols;
 }
 
-static int by_streams(const ints_map *m)
+typedef void (*groups_loop)(const uint8_t *src, size_t groups, size_t group, const int32_t *zero,
+                            const float *s, size_t step, float *w);
+
+/* For streams and bytes; NULL: there is none. */
+static groups_loop loop_of(const ints_map *m)
 {
-    return is_stream(m) && piece_of(m) && glmq_kernels_now()->stream_groups[m->bits];
+    const glmq_kernels *k = glmq_kernels_now();
+    if (!piece_of(m)) return NULL;
+    if (m->code_bytes) return k->signed_groups;
+    return is_stream(m) ? k->stream_groups[m->bits] : NULL;
+}
+
+/* Rows whose words lie side by side. */
+static int is_turned(const ints_map *m)
+{
+    return !m->code_bytes && m->code_word != 1;
+}
+
+static const uint8_t *codes_at(const ints_map *m, uint64_t r, uint64_t c)
+{
+    if (m->code_bytes) return m->codes + r * m->code_row + c;
+    return m->codes + 4 * (r * m->code_row + c * m->bits / 32 * m->code_word);
 }
 
 /* Scales and zeros of a piece's groups: those of a row side by side, or those of a group, as
@@ -237,17 +256,17 @@ static void decode_piece(const ints_map *m, uint64_t r, uint64_t rows, uint64_t 
 {
     const glmq_kernels *k = glmq_kernels_now();
     const size_t span = m->group < n ? m->group : n, groups = n / span, words = n * m->bits / 32;
-    const uint8_t *src = m->codes + 4 * (r * m->code_row + c * m->bits / 32 * m->code_word);
+    const uint8_t *src = codes_at(m, r, c);
+    const groups_loop loop = loop_of(m);
     uint8_t turned[ROWS * PIECE_WORDS * 4];
     piece_table t;
 
-    if (m->code_word != 1) k->transpose(src, m->code_word, words, rows, turned, PIECE_WORDS);
+    if (is_turned(m)) k->transpose(src, m->code_word, words, rows, turned, PIECE_WORDS);
     fill_piece(m, r, rows, c / m->group, groups, &t);
     for (uint64_t i = 0; i < rows; i++) {
-        if (m->code_word != 1) fetch_words(m, r, c * m->bits / 32 + i * words / ROWS, words / ROWS);
-        k->stream_groups[m->bits](m->code_word == 1 ? src : turned + i * PIECE_WORDS * 4, groups,
-                                  span, t.zero + i * t.row, t.scale + i * t.row, t.group,
-                                  w + (r + i) * m->cols + c);
+        if (is_turned(m)) fetch_words(m, r, c * m->bits / 32 + i * words / ROWS, words / ROWS);
+        loop(is_turned(m) ? turned + i * PIECE_WORDS * 4 : src, groups, span, t.zero + i * t.row,
+             t.scale + i * t.row, t.group, w + (r + i) * m->cols + c);
     }
 }
 
@@ -368,7 +387,7 @@ static uint64_t decode_turned(const ints_map *m, float *w)
 
 void ints_decode(const ints_map *m, float *w)
 {
-    if (by_streams(m))
+    if (loop_of(m))
         decode_streams(m, w);
     else if (by_nibbles(m))
         decode_nibbles(m, w);

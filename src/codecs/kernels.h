@@ -66,10 +66,12 @@ typedef struct glmq_kernels {
     void (*halves_get)(const uint8_t *src, size_t groups, size_t half, uint8_t *q);
     void (*halves_put)(const uint8_t *q, size_t groups, size_t half, uint8_t *dst);
     /* The same from packed codes; NULL where a level or a width has no such loop.  Groups are
-     * of whole sixteens: of a bit stream; of the nibble at bit `at` of each word.  Zeros and
-     * scales are `step` apart. */
+     * of whole sixteens: of a bit stream; of signed bytes, which are codes less 128; of the
+     * nibble at bit `at` of each word.  Zeros and scales are `step` apart. */
     void (*stream_groups[BITS_MAX + 1])(const uint8_t *src, size_t groups, size_t group,
                                         const int32_t *zero, const float *s, size_t step, float *w);
+    void (*signed_groups)(const uint8_t *src, size_t groups, size_t group, const int32_t *zero,
+                          const float *s, size_t step, float *w);
     void (*nibble_groups)(const uint32_t *word, unsigned at, size_t groups, size_t group,
                           const int32_t *zero, const float *s, size_t step, float *w);
     /* 16 rows of whole sixteens of columns: streams whose words lie side by side, `stride`

@@ -552,6 +552,7 @@ const glmq_kernels KERNELS = {
 #ifdef HAVE_LANES
     .stream_groups = { [2] = stream_groups_2, [3] = stream_groups_3, [4] = stream_groups_4,
                        [8] = stream_groups_8 },
+    .signed_groups = signed_groups,
     .nibble_groups = nibble_groups,
     .turned = { [2] = turned_2, [3] = turned_3, [4] = turned_4, [8] = turned_8 },
 #endif

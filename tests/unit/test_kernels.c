@@ -306,6 +306,27 @@ static void every_level_scales_streams_to_the_same_bits(void **state)
         }
 }
 
+static void every_level_scales_signed_bytes_to_the_same_bits(void **state)
+{
+    enum { GROUP = 48, N = GROUPS * GROUP };
+    static const float s[GROUPS] = { 0.1f, -0x1p-140f, 3e38f };
+    static const int32_t zero[GROUPS] = { 128, 0, 255 };
+    uint8_t *src = need(N);
+    float *w = need(N * sizeof *w);
+
+    (void)state;
+    random_bytes(src, N);
+    for (int level = ISA_BASE; level <= (int)glmq_isa_of_machine(); level++) {
+        const glmq_kernels *k = glmq_kernels_at((glmq_isa_level)level);
+        if (!k->signed_groups) continue;
+        k->signed_groups(src, GROUPS, GROUP, zero, s, 1, w);
+        for (size_t i = 0; i < N; i++)
+            assert_weight(w[i], (unsigned)((int8_t)src[i] + 128), zero[i / GROUP], s[i / GROUP]);
+    }
+    free(src);
+    free(w);
+}
+
 static void every_level_scales_nibbles_to_the_same_bits(void **state)
 {
     enum { GROUP = 48, N = GROUPS * GROUP };
@@ -398,6 +419,7 @@ int main(void)
         cmocka_unit_test(every_level_converts_halves_to_the_same_bits),
         cmocka_unit_test(every_level_scales_e4m3_to_the_same_bits),
         cmocka_unit_test(every_level_scales_streams_to_the_same_bits),
+        cmocka_unit_test(every_level_scales_signed_bytes_to_the_same_bits),
         cmocka_unit_test(every_level_scales_nibbles_to_the_same_bits),
         cmocka_unit_test(every_level_turns_columns_to_the_same_bits),
         cmocka_unit_test(every_level_transposes_words),
