@@ -82,6 +82,15 @@ static const char *reader_name(size_t i)
     return i < glmq_reader_count() ? glmq_reader_at(i)->name : NULL;
 }
 
+/* The reader that was asked for is of the container that is there. */
+static glmq_status check_container(const glmq_graph *g, glmq_error *err)
+{
+    if (g->reader->container == g->catalog->container) return GLMQ_OK;
+    if (g->catalog->container == CONTAINER_GGUF)
+        return glmq_fail(err, GLMQ_E_ARG, "a GGUF is read as \"gguf\" only");
+    return glmq_fail(err, GLMQ_E_ARG, "\"%s\" reads GGUF files only", g->reader->name);
+}
+
 static glmq_status pick_reader(glmq_graph *g, const char *from, glmq_error *err)
 {
     int best = 0;
@@ -90,13 +99,13 @@ static glmq_status pick_reader(glmq_graph *g, const char *from, glmq_error *err)
         const char *near = glmq_nearest(from, reader_name);
 
         g->reader = glmq_reader_find(from);
-        if (g->reader) return GLMQ_OK;
+        if (g->reader) return check_container(g, err);
         return glmq_fail(err, GLMQ_E_ARG, "unknown format \"%s\"%s%s%s", from,
                          near ? ", did you mean \"" : "", near ? near : "", near ? "\"" : "");
     }
     for (size_t i = 0; i < glmq_reader_count(); i++) {
         const glmq_reader *r = glmq_reader_at(i);
-        const int sure = r->probe(g->catalog);
+        const int sure = r->container == g->catalog->container ? r->probe(g->catalog) : 0;
 
         if (sure > best) {
             best = sure;

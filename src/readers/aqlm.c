@@ -245,7 +245,6 @@ static int aqlm_probe(const glmq_catalog *cat)
 {
     const char *method = glmq_json_string(cat->quant, "quant_method");
 
-    if (cat->container != CONTAINER_SAFETENSORS) return 0;
     if (method && strcmp(method, "aqlm") == 0) return 98;
     return glmq_catalog_has_suffix(cat, "codebooks", GLMQ_DT_NONE) &&
                    glmq_catalog_has_suffix(cat, "codes", GLMQ_DT_NONE)
@@ -280,8 +279,6 @@ static glmq_status aqlm_open(glmq_graph *g, const glmq_catalog *cat, glmq_error 
                      [BITS] = { .key = "nbits_per_codebook", .usual = 16 } } };
     glmq_status st;
 
-    if (cat->container != CONTAINER_SAFETENSORS)
-        return glmq_fail(err, GLMQ_E_ARG, "a GGUF is read as \"gguf\" only");
     st = glmq_within(err, read_config(&j, err), "%s",
                      cat->quant_file ? cat->quant_file : "config.json");
     if (!st) st = glmq_modules_each(cat, slots, GLMQ_COUNT(slots), add_module, &j, err);

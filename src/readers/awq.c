@@ -220,7 +220,6 @@ static int is_packed_so(const glmq_catalog *cat)
 
 static int awq_probe(const glmq_catalog *cat)
 {
-    if (cat->container != CONTAINER_SAFETENSORS) return 0;
     if (is_packed_so(cat)) return 95;
     return is_named(cat) ? 92 : 0;
 }
@@ -230,8 +229,6 @@ static glmq_status awq_open(glmq_graph *g, const glmq_catalog *cat, glmq_error *
     job j = { .g = g, .cat = cat };
     glmq_status st = GLMQ_OK;
 
-    if (cat->container != CONTAINER_SAFETENSORS)
-        return glmq_fail(err, GLMQ_E_ARG, "a GGUF is read as \"gguf\" only");
     GLMQ_TRY(glmq_within(err, read_config(&j, err), "%s",
                          cat->quant_file ? cat->quant_file : "config.json"));
     GLMQ_TRY(glmq_modules_each(cat, slots, GLMQ_COUNT(slots), add_module, &j, err));

@@ -394,7 +394,6 @@ static int ct_probe(const glmq_catalog *cat)
     const char *method = glmq_json_string(cat->quant, "quant_method");
     const int named = method && strcmp(method, "compressed-tensors") == 0;
 
-    if (cat->container != CONTAINER_SAFETENSORS) return 0;
     if (glmq_catalog_has_suffix(cat, "weight_packed", GLMQ_DT_NONE)) return 90;
     if (named) return 60;
     return glmq_catalog_has_suffix(cat, "weight", GLMQ_DT_I8) &&
@@ -423,8 +422,6 @@ static glmq_status ct_open(glmq_graph *g, const glmq_catalog *cat, glmq_error *e
     job j = { .g = g, .cat = cat };
     glmq_status st;
 
-    if (cat->container != CONTAINER_SAFETENSORS)
-        return glmq_fail(err, GLMQ_E_ARG, "a GGUF is read as \"gguf\" only");
     st = read_config(&j, err);
     if (!st) st = glmq_modules_each(cat, slots, GLMQ_COUNT(slots), add_module, &j, err);
     if (!st && note_all(&j)) st = glmq_fail(err, GLMQ_E_NOMEM, "problems");

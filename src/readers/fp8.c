@@ -172,7 +172,6 @@ static int fp8_probe(const glmq_catalog *cat)
 {
     const char *method = glmq_json_string(cat->quant, "quant_method");
 
-    if (cat->container != CONTAINER_SAFETENSORS) return 0;
     if (method && strcmp(method, "fp8") == 0) return 85;
     if (glmq_modelopt_is(cat)) return 60; /* where none of its other formats is there */
     if (glmq_catalog_has_suffix(cat, "weight_scale_inv", GLMQ_DT_NONE)) return 70;
@@ -187,8 +186,6 @@ static glmq_status fp8_open(glmq_graph *g, const glmq_catalog *cat, glmq_error *
 {
     job j = { .g = g, .cat = cat };
 
-    if (cat->container != CONTAINER_SAFETENSORS)
-        return glmq_fail(err, GLMQ_E_ARG, "a GGUF is read as \"gguf\" only");
     if (glmq_modelopt_is(cat)) return glmq_modelopt_open(g, cat, err);
     GLMQ_TRY(glmq_within(err, read_config(&j, err), "%s",
                          cat->quant_file ? cat->quant_file : "config.json"));

@@ -437,7 +437,6 @@ static int gptq_probe(const glmq_catalog *cat)
                                            "autoround", "intel/auto-round", "auto_round" };
     const char *method = glmq_json_string(cat->quant, "quant_method");
 
-    if (cat->container != CONTAINER_SAFETENSORS) return 0;
     if (glmq_catalog_has_suffix(cat, "qweight", GLMQ_DT_NONE)) return 90;
     for (size_t i = 0; method && i < GLMQ_COUNT(methods); i++)
         if (strcasecmp(method, methods[i]) == 0) return 50;
@@ -524,8 +523,6 @@ static glmq_status gptq_open(glmq_graph *g, const glmq_catalog *cat, glmq_error 
     job j = { .g = g, .cat = cat };
     glmq_status st;
 
-    if (cat->container != CONTAINER_SAFETENSORS)
-        return glmq_fail(err, GLMQ_E_ARG, "a GGUF is read as \"gguf\" only");
     st = read_config(&j, err);
     if (!st) st = glmq_modules_each(cat, slots, GLMQ_COUNT(slots), add_module, &j, err);
     if (!st && note_all(&j)) st = glmq_fail(err, GLMQ_E_NOMEM, "problems");

@@ -291,8 +291,6 @@ glmq_status glmq_modelopt_open(glmq_graph *g, const glmq_catalog *cat, glmq_erro
 {
     job j = { .g = g, .cat = cat };
 
-    if (cat->container != CONTAINER_SAFETENSORS)
-        return glmq_fail(err, GLMQ_E_ARG, "a GGUF is read as \"gguf\" only");
     GLMQ_TRY(refuse_state(cat, err));
     GLMQ_TRY(read_config(&j, err));
     GLMQ_TRY(glmq_modules_each(cat, slots, GLMQ_COUNT(slots), add_module, &j, err));
@@ -306,7 +304,6 @@ static int nvfp4_probe(const glmq_catalog *cat)
     const char *algo = glmq_modelopt_algo(cat);
     const int stored = glmq_catalog_has_suffix(cat, "weight_scale_2", GLMQ_DT_NONE);
 
-    if (cat->container != CONTAINER_SAFETENSORS) return 0;
     if (glmq_modelopt_is(cat)) return stored || (algo && strcasestr(algo, "NVFP4")) ? 95 : 0;
     return stored ? 75 : 0;
 }

@@ -132,7 +132,6 @@ static int mxfp4_probe(const glmq_catalog *cat)
     const char *algo = glmq_modelopt_algo(cat),
                *method = glmq_json_string(cat->quant, "quant_method");
 
-    if (cat->container != CONTAINER_SAFETENSORS) return 0;
     if (has_stacks(cat, 4)) return 92;
     if (method && strcmp(method, "mxfp4") == 0) return 92;
     return glmq_modelopt_is(cat) && algo && strcasestr(algo, "MXFP4") ? 96 : 0;
@@ -140,8 +139,6 @@ static int mxfp4_probe(const glmq_catalog *cat)
 
 static glmq_status mxfp4_open(glmq_graph *g, const glmq_catalog *cat, glmq_error *err)
 {
-    if (cat->container != CONTAINER_SAFETENSORS)
-        return glmq_fail(err, GLMQ_E_ARG, "a GGUF is read as \"gguf\" only");
     if (has_stacks(cat, 0)) return open_stacks(g, cat, err);
     if (glmq_catalog_has_suffix(cat, "weight_packed", GLMQ_DT_NONE))
         return glmq_reader_ct.open(g, cat, err);

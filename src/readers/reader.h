@@ -7,7 +7,8 @@
 
 typedef struct glmq_reader {
     const char *name, *about;
-    int (*probe)(const glmq_catalog *cat); /* 0 not mine … 100 certain */
+    glmq_container container;              /* the only one it is asked about  */
+    int (*probe)(const glmq_catalog *cat); /* 0 not mine … 100 certain        */
     glmq_status (*open)(glmq_graph *g, const glmq_catalog *cat, glmq_error *err);
 } glmq_reader;
 

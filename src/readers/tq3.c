@@ -381,7 +381,6 @@ static glmq_status note_modules(const job *j, glmq_error *err)
 
 static int tq3_probe(const glmq_catalog *cat)
 {
-    if (cat->container != CONTAINER_SAFETENSORS) return 0;
     if (glmq_source_find(cat->source, config_name) >= 0 || is_named(cat)) return 98;
     return glmq_catalog_has_suffix(cat, packed_suffix + 1, GLMQ_DT_NONE) ? 96 : 0;
 }
@@ -400,8 +399,6 @@ static glmq_status tq3_open(glmq_graph *g, const glmq_catalog *cat, glmq_error *
     job j = { .g = g, .cat = cat };
     glmq_status st;
 
-    if (cat->container != CONTAINER_SAFETENSORS)
-        return glmq_fail(err, GLMQ_E_ARG, "a GGUF is read as \"gguf\" only");
     st = read_all(&j, err);
     glmq_strmap_free(&j.widths);
     cJSON_Delete(j.tree);

@@ -546,7 +546,6 @@ static int vq_probe(const glmq_catalog *cat)
 {
     const char *method = glmq_json_string(cat->quant, "quant_method");
 
-    if (cat->container != CONTAINER_SAFETENSORS) return 0;
     if (method && strcmp(method, "aqlm") == 0) return 0;
     if (vq_config_speaks(cat) || glmq_catalog_has_suffix(cat, "vq_codes", GLMQ_DT_NONE)) return 98;
     return method && strncmp(method, "autoround_mixed", 15) == 0 ? 60 : 0;
@@ -596,8 +595,6 @@ static glmq_status vq_open(glmq_graph *g, const glmq_catalog *cat, glmq_error *e
     job j = { .g = g, .cat = cat };
     glmq_status st;
 
-    if (cat->container != CONTAINER_SAFETENSORS)
-        return glmq_fail(err, GLMQ_E_ARG, "a GGUF is read as \"gguf\" only");
     st = read_all(&j, err);
     glmq_text_free(&j.missing);
     glmq_gptq_end(j.gptq);
