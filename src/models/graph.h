@@ -73,7 +73,4 @@ glmq_status glmq_graph_finish(glmq_graph *g, glmq_error *err);
 /* Shape of a role under these hyper-parameters; 0 when the model has no such tensor. */
 int glmq_role_shape(const glmq_hparams *h, glmq_role role, uint8_t *rank, uint64_t *rows,
                     uint64_t *cols);
-/* Must this tensor exist (given that its layer does)?  2: optional.  Layers from h->layers
- * on are MTP layers, -1 is the model itself. */
-int glmq_role_expected(const glmq_hparams *h, glmq_role role, int64_t layer);
 #endif

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/safe.h"
 #include "reader.h"
+#include "tally.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -37,8 +38,7 @@ typedef struct {
     parameter p[PARAMETERS];
     glmq_strmap plain;  /* linear_weights_not_to_quantize */
     shape_list *shapes; /* one for all modules of the same geometry */
-    uint64_t unwanted, by_place;
-    char first_unwanted[160], first_by_place[160];
+    glmq_tally unwanted, by_place;
 } job;
 
 /* ---- the configuration ---- */
@@ -177,8 +177,7 @@ static glmq_status measure_scales(job *j, const glmq_module *m, aqlm_shape *s, u
     if (a->rank >= 1 && a->dims[0] == down && rest == 1) {
         const uint64_t second = a->rank > 1 ? a->dims[1] : 1;
         s->by_place = second != 1;
-        if (second == across && s->by_place && !j->by_place++)
-            glmq_module_text(m, j->first_by_place, sizeof j->first_by_place);
+        if (second == across && s->by_place) glmq_tally_add(&j->by_place, m->name, m->name_len);
         if (second == 1 || second == across) return GLMQ_OK;
     }
     return glmq_fail(err, GLMQ_E_FORMAT, "%s [%s]: expected [%" PRIu64 ", 1, 1, 1]", a->name,
@@ -234,8 +233,7 @@ static glmq_status add_module(void *user, const glmq_module *m, glmq_error *err)
     e.bits = s.bits;
     e.scale_dtype = m->slot[GLMQ_SLOT_SCALES]->dtype;
     e.tables = kept;
-    if (is_listed(j, m) && j->unwanted++ == 0)
-        glmq_module_text(m, j->first_unwanted, sizeof j->first_unwanted);
+    if (is_listed(j, m)) glmq_tally_add(&j->unwanted, m->name, m->name_len);
     return glmq_hf_add_module(j->g, j->cat, m, &e, rows, cols, err);
 }
 
@@ -252,21 +250,13 @@ static int aqlm_probe(const glmq_catalog *cat)
                : 0;
 }
 
-static glmq_status tell(job *j, glmq_error *err)
+static glmq_status note_all(const job *j, glmq_error *err)
 {
-    glmq_status st = GLMQ_OK;
-
-    if (j->unwanted)
-        st = glmq_graph_note(j->g, GLMQ_WARNING, "config-modules", NULL, j->cat->quant_file,
-                             "%s and %" PRIu64 " others are quantized, which the config denies",
-                             j->first_unwanted, j->unwanted - 1);
-    if (!st && j->by_place)
-        st = glmq_graph_note(j->g, GLMQ_WARNING, "scale-per-place", NULL, NULL,
-                             "%s and %" PRIu64
-                             " others have a scale for each group of inputs, which no exporter "
-                             "writes; each is used for its group",
-                             j->first_by_place, j->by_place - 1);
-    return st ? glmq_fail(err, st, "problems") : GLMQ_OK;
+    GLMQ_TRY(glmq_tally_note(&j->unwanted, j->g, GLMQ_WARNING, "config-modules", j->cat->quant_file,
+                             err, "are quantized, which the config denies"));
+    return glmq_tally_note(&j->by_place, j->g, GLMQ_WARNING, "scale-per-place", NULL, err,
+                           "have a scale for each group of inputs, which no exporter writes; each "
+                           "is used for its group");
 }
 
 static glmq_status aqlm_open(glmq_graph *g, const glmq_catalog *cat, glmq_error *err)
@@ -282,7 +272,7 @@ static glmq_status aqlm_open(glmq_graph *g, const glmq_catalog *cat, glmq_error 
     st = glmq_within(err, read_config(&j, err), "%s",
                      cat->quant_file ? cat->quant_file : "config.json");
     if (!st) st = glmq_modules_each(cat, slots, GLMQ_COUNT(slots), add_module, &j, err);
-    if (!st) st = tell(&j, err);
+    if (!st) st = note_all(&j, err);
     glmq_strmap_free(&j.plain);
     return st;
 }

@@ -9,6 +9,7 @@
 #include "base/safe.h"
 #include "codecs/codec.h"
 #include "reader.h"
+#include "tally.h"
 #include <string.h>
 #include <strings.h>
 
@@ -23,12 +24,11 @@ enum { PER_WORD = 8 };
 typedef struct {
     glmq_graph *g;
     const glmq_catalog *cat;
-    uint64_t group;     /* 0: the whole row, or not stated */
-    uint64_t others;    /* modules of another group        */
-    uint64_t unwanted;  /* quantized, though the list says they are not */
-    const cJSON *plain; /* modules_to_not_convert */
+    uint64_t group;      /* 0: the whole row, or not stated              */
+    glmq_tally others;   /* modules of another group                     */
+    glmq_tally unwanted; /* quantized, though the list says they are not */
+    const cJSON *plain;  /* modules_to_not_convert                       */
     uint8_t zero_kind;
-    char first[160], first_unwanted[160];
 } job;
 
 /* ---- the configuration ---- */
@@ -164,7 +164,7 @@ static glmq_status measure_group(job *j, const glmq_module *m, uint32_t *group, 
         return glmq_fail(err, GLMQ_E_FORMAT, "%s: %" PRIu64 " groups for %" PRIu64 " columns",
                          m->slot[GLMQ_SLOT_SCALES]->name, groups, cols);
     *group = groups == 1 ? 0 : (uint32_t)(cols / groups);
-    if (j->group && j->others++ == 0) glmq_module_text(m, j->first, sizeof j->first);
+    if (j->group) glmq_tally_add(&j->others, m->name, m->name_len);
     return GLMQ_OK;
 }
 
@@ -186,8 +186,7 @@ static glmq_status add_module(void *user, const glmq_module *m, glmq_error *err)
     GLMQ_TRY(measure_group(j, m, &e.group, err));
     e.scale_dtype = m->slot[GLMQ_SLOT_SCALES]->dtype;
     e.zero_kind = j->zero_kind;
-    if (glmq_module_listed(m, j->plain) && j->unwanted++ == 0)
-        glmq_module_text(m, j->first_unwanted, sizeof j->first_unwanted);
+    if (glmq_module_listed(m, j->plain)) glmq_tally_add(&j->unwanted, m->name, m->name_len);
     return glmq_hf_add_module(j->g, j->cat, m, &e, rows, cols, err);
 }
 
@@ -227,21 +226,14 @@ static int awq_probe(const glmq_catalog *cat)
 static glmq_status awq_open(glmq_graph *g, const glmq_catalog *cat, glmq_error *err)
 {
     job j = { .g = g, .cat = cat };
-    glmq_status st = GLMQ_OK;
 
     GLMQ_TRY(glmq_within(err, read_config(&j, err), "%s",
                          cat->quant_file ? cat->quant_file : "config.json"));
     GLMQ_TRY(glmq_modules_each(cat, slots, GLMQ_COUNT(slots), add_module, &j, err));
-    if (j.others)
-        st =
-            glmq_graph_note(g, GLMQ_WARNING, "config-group", NULL, cat->quant_file,
-                            "%s and %" PRIu64 " others do not have the config's groups of %" PRIu64,
-                            j.first, j.others - 1, j.group);
-    if (!st && j.unwanted)
-        st = glmq_graph_note(g, GLMQ_WARNING, "config-modules", NULL, cat->quant_file,
-                             "%s and %" PRIu64 " others are quantized, which the config denies",
-                             j.first_unwanted, j.unwanted - 1);
-    return st ? glmq_fail(err, st, "problems") : GLMQ_OK;
+    GLMQ_TRY(glmq_tally_note(&j.others, g, GLMQ_WARNING, "config-group", cat->quant_file, err,
+                             "do not have the config's groups of %" PRIu64, j.group));
+    return glmq_tally_note(&j.unwanted, g, GLMQ_WARNING, "config-modules", cat->quant_file, err,
+                           "are quantized, which the config denies");
 }
 
 const glmq_reader glmq_reader_awq = {

@@ -20,6 +20,7 @@
 #include "fp8_module.h"
 #include "perm.h"
 #include "reader.h"
+#include "tally.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -34,11 +35,10 @@ typedef struct {
     glmq_graph *g;
     const glmq_catalog *cat;
     ct_config config;
-    uint64_t others; /* modules that differ from their scheme         */
-    uint64_t denied; /* quantized, though the config says they are not */
-    const ct_scheme *unlike;
-    char first[160], first_denied[160];
-    const char *why;
+    glmq_tally unlike;       /* modules that differ from their scheme          */
+    const ct_scheme *scheme; /* of the first of those                          */
+    const char *why;         /* in what it differs                             */
+    glmq_tally denied;       /* quantized, though the config says they are not */
 } job;
 
 static glmq_status read_config(job *j, glmq_error *err)
@@ -200,9 +200,9 @@ static const char *disagrees(const ct_scheme *s, const glmq_encoding *e, uint64_
 
 static void remember(job *j, const glmq_module *m, const ct_scheme *s, const char *why)
 {
-    if (j->others++) return;
-    glmq_module_text(m, j->first, sizeof j->first);
-    j->unlike = s;
+    glmq_tally_add(&j->unlike, m->name, m->name_len);
+    if (j->unlike.count > 1) return;
+    j->scheme = s;
     j->why = why;
 }
 
@@ -359,7 +359,7 @@ static glmq_status find_scheme(job *j, const glmq_module *m, const ct_scheme **s
         ct_config_scheme(&j->config, m, known ? match.row->role : GLMQ_ROLE_OTHER, scheme, err));
     GLMQ_TRY(ct_config_ignores(&j->config, m, &ignored, err));
     if (!ignored && (*scheme || !j->config.targeted || !j->config.count)) return GLMQ_OK;
-    if (j->denied++ == 0) glmq_module_text(m, j->first_denied, sizeof j->first_denied);
+    glmq_tally_add(&j->denied, m->name, m->name_len);
     return GLMQ_OK;
 }
 
@@ -402,19 +402,15 @@ static int ct_probe(const glmq_catalog *cat)
                : 0;
 }
 
-static glmq_status note_all(const job *j)
+static glmq_status note_all(const job *j, glmq_error *err)
 {
-    glmq_status st = GLMQ_OK;
+    const char *file = j->cat->quant_file;
 
-    if (j->others)
-        st = glmq_graph_note(j->g, GLMQ_WARNING, "config-mismatch", NULL, j->cat->quant_file,
-                             "%s and %" PRIu64 " others do not agree with %s in %s", j->first,
-                             j->others - 1, j->unlike->name, j->why);
-    if (!st && j->denied)
-        st = glmq_graph_note(j->g, GLMQ_WARNING, "config-modules", NULL, j->cat->quant_file,
-                             "%s and %" PRIu64 " others are quantized, which the config denies",
-                             j->first_denied, j->denied - 1);
-    return st;
+    GLMQ_TRY(glmq_tally_note(&j->unlike, j->g, GLMQ_WARNING, "config-mismatch", file, err,
+                             "do not agree with %s in %s", j->scheme ? j->scheme->name : "",
+                             j->why));
+    return glmq_tally_note(&j->denied, j->g, GLMQ_WARNING, "config-modules", file, err,
+                           "are quantized, which the config denies");
 }
 
 static glmq_status ct_open(glmq_graph *g, const glmq_catalog *cat, glmq_error *err)
@@ -424,7 +420,7 @@ static glmq_status ct_open(glmq_graph *g, const glmq_catalog *cat, glmq_error *e
 
     st = read_config(&j, err);
     if (!st) st = glmq_modules_each(cat, slots, GLMQ_COUNT(slots), add_module, &j, err);
-    if (!st && note_all(&j)) st = glmq_fail(err, GLMQ_E_NOMEM, "problems");
+    if (!st) st = note_all(&j, err);
     ct_config_close(&j.config);
     return st;
 }

@@ -12,6 +12,7 @@
 #include "fp4_module.h"
 #include "fp8_module.h"
 #include "modelopt.h"
+#include "tally.h"
 #include <string.h>
 
 static const glmq_slot_name slots[] = {
@@ -28,8 +29,7 @@ typedef struct {
     const glmq_catalog *cat;
     uint64_t block[2];  /* rows, columns */
     const cJSON *plain; /* modules that the config says are not converted */
-    uint64_t unwanted;
-    char first_unwanted[160];
+    glmq_tally unwanted;
 } job;
 
 /* ---- the configuration ---- */
@@ -97,8 +97,7 @@ static glmq_status add_module(void *user, const glmq_module *m, glmq_error *err)
         GLMQ_TRY(drop_scale(j, input, err));
         return glmq_hf_add_plain(j->g, j->cat, m->plain, err);
     }
-    if (glmq_module_listed(m, j->plain) && j->unwanted++ == 0)
-        glmq_module_text(m, j->first_unwanted, sizeof j->first_unwanted);
+    if (glmq_module_listed(m, j->plain)) glmq_tally_add(&j->unwanted, m->name, m->name_len);
     if (m->plain->dtype == GLMQ_DT_I8) /* experts of DeepSeek's in four bits */
         return glmq_hf_add_fp4(j->g, j->cat, m, m->plain, FP4_INV, err);
     return glmq_hf_add_fp8(j->g, j->cat, m, j->block, err);
@@ -190,12 +189,8 @@ static glmq_status fp8_open(glmq_graph *g, const glmq_catalog *cat, glmq_error *
     GLMQ_TRY(glmq_within(err, read_config(&j, err), "%s",
                          cat->quant_file ? cat->quant_file : "config.json"));
     GLMQ_TRY(glmq_modules_each(cat, slots, GLMQ_COUNT(slots), add_module, &j, err));
-    if (j.unwanted &&
-        glmq_graph_note(g, GLMQ_WARNING, "config-modules", NULL, cat->quant_file,
-                        "%s and %" PRIu64 " others are quantized, which the config denies",
-                        j.first_unwanted, j.unwanted - 1))
-        return glmq_fail(err, GLMQ_E_NOMEM, "problems");
-    return GLMQ_OK;
+    return glmq_tally_note(&j.unwanted, g, GLMQ_WARNING, "config-modules", cat->quant_file, err,
+                           "are quantized, which the config denies");
 }
 
 const glmq_reader glmq_reader_fp8 = {

@@ -13,6 +13,7 @@
 #include "overrides.h"
 #include "perm.h"
 #include "reader.h"
+#include "tally.h"
 #include <string.h>
 #include <strings.h>
 
@@ -23,21 +24,15 @@ static const glmq_slot_name slots[] = {
     { "g_idx", GLMQ_SLOT_PERM, 0 },
 };
 
-/* Modules that something is to be said of: how many, and the first one's name. */
-typedef struct {
-    uint64_t count;
-    char first[160];
-} tally;
-
 typedef struct {
     glmq_graph *g;
     const glmq_catalog *cat;
     glmq_override base; /* what quantization_config says of all modules */
     glmq_overrides *overrides;
     uint8_t variant;
-    tally bits, groups;   /* stored unlike the configuration           */
-    tally denied, unsure; /* quantized, though it says they are not    */
-    tally unlike;         /* a pattern of extra_config is not true     */
+    glmq_tally bits, groups;   /* stored unlike the configuration           */
+    glmq_tally denied, unsure; /* quantized, though it says they are not    */
+    glmq_tally unlike;         /* a pattern of extra_config is not true     */
     const char *denier, *liar;
     const char *last; /* module in `unlike`: once for all that is not so */
 } job;
@@ -244,9 +239,9 @@ static int fits(uint64_t words, uint64_t cols, uint64_t bits)
     return is_width(bits) && ceil_div_u64(cols * bits, 32) == words;
 }
 
-static void remember(tally *t, const glmq_module *m)
+static void remember(glmq_tally *t, const glmq_module *m)
 {
-    if (t->count++ == 0) glmq_module_text(m, t->first, sizeof t->first);
+    glmq_tally_add(t, m->name, m->name_len);
 }
 
 /* An entry for some modules is not true of one of them.  AutoRound itself stores modules that
@@ -444,34 +439,20 @@ static int gptq_probe(const glmq_catalog *cat)
 }
 
 /* What was counted, one problem each. */
-static glmq_status note_all(const job *j)
+static glmq_status note_all(const job *j, glmq_error *err)
 {
-    glmq_status st = GLMQ_OK;
+    const char *file = j->cat->quant_file;
 
-    if (j->bits.count)
-        st = glmq_graph_note(j->g, GLMQ_WARNING, "config-bits", NULL, j->cat->quant_file,
-                             "%s and %" PRIu64 " others are not stored in the %" PRIu64
-                             " bits of the config",
-                             j->bits.first, j->bits.count - 1, j->base.bits);
-    if (!st && j->groups.count)
-        st = glmq_graph_note(j->g, GLMQ_WARNING, "config-group", NULL, j->cat->quant_file,
-                             "%s and %" PRIu64 " others do not have the config's groups of %lld",
-                             j->groups.first, j->groups.count - 1, (long long)j->base.group);
-    if (!st && j->denied.count)
-        st = glmq_graph_note(j->g, GLMQ_WARNING, "config-modules", NULL, j->cat->quant_file,
-                             "%s and %" PRIu64 " others are quantized, which the config denies "
-                             "(\"%s\")",
-                             j->denied.first, j->denied.count - 1, j->denier);
-    if (!st && j->unlike.count)
-        st = glmq_graph_note(j->g, GLMQ_WARNING, "config-mismatch", NULL, j->cat->quant_file,
-                             "%s and %" PRIu64 " others are not stored as the config says (\"%s\")",
-                             j->unlike.first, j->unlike.count - 1, j->liar);
-    if (!st && j->unsure.count)
-        st = glmq_graph_note(j->g, GLMQ_NOTE, "config-modules", NULL, j->cat->quant_file,
-                             "%s and %" PRIu64 " others are quantized, though "
-                             "modules_in_block_to_quantize does not name them",
-                             j->unsure.first, j->unsure.count - 1);
-    return st;
+    GLMQ_TRY(glmq_tally_note(&j->bits, j->g, GLMQ_WARNING, "config-bits", file, err,
+                             "are not stored in the %" PRIu64 " bits of the config", j->base.bits));
+    GLMQ_TRY(glmq_tally_note(&j->groups, j->g, GLMQ_WARNING, "config-group", file, err,
+                             "do not have the config's groups of %" PRId64, j->base.group));
+    GLMQ_TRY(glmq_tally_note(&j->denied, j->g, GLMQ_WARNING, "config-modules", file, err,
+                             "are quantized, which the config denies (\"%s\")", j->denier));
+    GLMQ_TRY(glmq_tally_note(&j->unlike, j->g, GLMQ_WARNING, "config-mismatch", file, err,
+                             "are not stored as the config says (\"%s\")", j->liar));
+    return glmq_tally_note(&j->unsure, j->g, GLMQ_NOTE, "config-modules", file, err,
+                           "are quantized, though modules_in_block_to_quantize does not name them");
 }
 
 /* ---- modules beside those of another format ---- */
@@ -509,7 +490,7 @@ glmq_status glmq_gptq_add(glmq_gptq_modules *modules, const glmq_module *m, cons
 
 glmq_status glmq_gptq_finish(const glmq_gptq_modules *modules, glmq_error *err)
 {
-    return note_all((const job *)modules) ? glmq_fail(err, GLMQ_E_NOMEM, "problems") : GLMQ_OK;
+    return note_all((const job *)modules, err);
 }
 
 void glmq_gptq_end(glmq_gptq_modules *modules)
@@ -525,7 +506,7 @@ static glmq_status gptq_open(glmq_graph *g, const glmq_catalog *cat, glmq_error 
 
     st = read_config(&j, err);
     if (!st) st = glmq_modules_each(cat, slots, GLMQ_COUNT(slots), add_module, &j, err);
-    if (!st && note_all(&j)) st = glmq_fail(err, GLMQ_E_NOMEM, "problems");
+    if (!st) st = note_all(&j, err);
     glmq_overrides_close(j.overrides);
     return st;
 }

@@ -15,6 +15,7 @@
 #include "codecs/fp4.h"
 #include "fp4_module.h"
 #include "fp8_module.h"
+#include "tally.h"
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -27,12 +28,13 @@ static const glmq_slot_name slots[] = {
 
 typedef enum kind { KIND_NONE, KIND_NVFP4, KIND_MXFP4, KIND_FP8, KIND_MXFP8 } kind;
 
-/* What a quant_algo stores; in capitals.  Unknown ones say nothing. */
+/* What a quant_algo stores.  The first stands for those that are unknown and say nothing. */
 static const struct {
     const char *algo;
     kind kind;
     int activations; /* needs an input_scale per module */
 } algos[] = {
+    { "", KIND_NONE, 0 },
     { "NVFP4", KIND_NVFP4, 1 },
     { "W4A16_NVFP4", KIND_NVFP4, 0 },
     { "NVFP4_AWQ", KIND_NVFP4, 0 },
@@ -48,21 +50,15 @@ static const struct {
     { "MXFP8", KIND_MXFP8, 0 },
 };
 
-/* A tally of modules that have something in common: the first is named. */
-typedef struct tally {
-    uint64_t count;
-    char first[160];
-} tally;
-
 typedef struct {
     glmq_graph *g;
     const glmq_catalog *cat;
     const cJSON *q;       /* the object that has quant_algo                              */
     const cJSON *exclude; /* modules that stay in floats                                 */
-    const cJSON *layers;  /* MIXED_PRECISION: module -> { quant_algo }                   */
-    kind algo;
-    int activations;
-    tally excluded, forgotten, unlike, no_input;
+    uint64_t algo;        /* of all modules, a row of algos                              */
+    int mixed;            /* MIXED_PRECISION: …                                          */
+    glmq_strmap layers;   /* … module -> row of algos; there may be 60,000               */
+    glmq_tally excluded, forgotten, unlike, no_input;
 } job;
 
 /* ---- the configuration ---- */
@@ -90,15 +86,11 @@ int glmq_modelopt_is(const glmq_catalog *cat)
     return glmq_modelopt_algo(cat) != NULL;
 }
 
-static kind kind_of_algo(const char *algo, int *activations)
+static size_t find_algo(const char *algo)
 {
-    for (size_t i = 0; algo && i < GLMQ_COUNT(algos); i++) {
-        if (strcasecmp(algo, algos[i].algo) != 0) continue;
-        *activations = algos[i].activations;
-        return algos[i].kind;
-    }
-    *activations = 0;
-    return KIND_NONE;
+    for (size_t i = 1; algo && i < GLMQ_COUNT(algos); i++)
+        if (strcasecmp(algo, algos[i].algo) == 0) return i;
+    return 0;
 }
 
 static glmq_status note(job *j, glmq_severity severity, const char *code, const char *message,
@@ -120,10 +112,24 @@ static glmq_status note_kv_cache(job *j, glmq_error *err)
                 "cache", err);
 }
 
+static glmq_status read_layers(job *j, const cJSON *layers, glmq_error *err)
+{
+    const cJSON *layer;
+
+    if (!cJSON_IsObject(layers)) return GLMQ_OK;
+    j->mixed = 1;
+    cJSON_ArrayForEach(layer, layers)
+    {
+        const size_t algo = find_algo(glmq_json_string(layer, "quant_algo"));
+        if (glmq_strmap_add(&j->layers, layer->string, strlen(layer->string), algo, NULL) < 0)
+            return glmq_fail(err, GLMQ_E_NOMEM, "quantized_layers");
+    }
+    return GLMQ_OK;
+}
+
 static glmq_status read_config(job *j, glmq_error *err)
 {
     static const char *const lists[] = { "exclude_modules", "ignore" };
-    const cJSON *layers;
 
     if (!j->cat->quant)
         return note(j, GLMQ_WARNING, "config-missing",
@@ -133,17 +139,18 @@ static glmq_status read_config(job *j, glmq_error *err)
         const cJSON *list = cJSON_GetObjectItemCaseSensitive(j->q, lists[i]);
         if (cJSON_IsArray(list)) j->exclude = list;
     }
-    layers = cJSON_GetObjectItemCaseSensitive(j->q, "quantized_layers");
-    if (cJSON_IsObject(layers)) j->layers = layers;
-    j->algo = kind_of_algo(glmq_modelopt_algo(j->cat), &j->activations);
+    j->algo = find_algo(glmq_modelopt_algo(j->cat));
+    GLMQ_TRY(read_layers(j, cJSON_GetObjectItemCaseSensitive(j->q, "quantized_layers"), err));
     return note_kv_cache(j, err);
 }
 
 /* An entry is a module's name, or a glob; old ones are a part of a name. */
-static int is_excluded(const job *j, const glmq_module *m, const char *name)
+static int is_excluded(const job *j, const glmq_module *m)
 {
     const cJSON *entry;
+    char name[256];
 
+    glmq_module_text(m, name, sizeof name);
     cJSON_ArrayForEach(entry, j->exclude)
     {
         if (cJSON_IsString(entry) && glmq_glob(entry->valuestring, name)) return 1;
@@ -153,64 +160,47 @@ static int is_excluded(const job *j, const glmq_module *m, const char *name)
 
 /* ---- stored against described ---- */
 
-static void count(tally *t, const char *name)
-{
-    if (t->count++ == 0) snprintf(t->first, sizeof t->first, "%.159s", name);
-}
-
 static void compare(job *j, const glmq_module *m, kind stored)
 {
-    char name[256];
-    kind said = j->algo;
-    int activations = j->activations;
+    uint64_t algo = j->algo;
 
     if (!j->q) return;
-    glmq_module_text(m, name, sizeof name);
-    if (j->layers) {
-        const cJSON *layer = cJSON_GetObjectItemCaseSensitive(j->layers, name);
-        said = kind_of_algo(glmq_json_string(layer, "quant_algo"), &activations);
-        if (!layer) count(&j->excluded, name);
-    } else if (is_excluded(j, m, name)) {
-        count(&j->excluded, name);
+    if (j->mixed && !glmq_strmap_get(&j->layers, m->name, m->name_len, &algo)) {
+        algo = 0;
+        glmq_tally_add(&j->excluded, m->name, m->name_len);
+    }
+    if (!j->mixed && is_excluded(j, m)) {
+        glmq_tally_add(&j->excluded, m->name, m->name_len);
         return;
     }
-    if (said != KIND_NONE && said != stored) count(&j->unlike, name);
-    if (said == stored && activations && !m->slot[GLMQ_SLOT_INPUT_SCALE]) count(&j->no_input, name);
+    if (algos[algo].kind != KIND_NONE && algos[algo].kind != stored)
+        glmq_tally_add(&j->unlike, m->name, m->name_len);
+    if (algos[algo].kind == stored && algos[algo].activations && !m->slot[GLMQ_SLOT_INPUT_SCALE])
+        glmq_tally_add(&j->no_input, m->name, m->name_len);
 }
 
 /* A layer in floats that the config says is quantized. */
-static void compare_plain(job *j, const glmq_module *m)
+static void compare_plain(job *j, const char *name)
 {
-    const char *full = m->plain->name;
-    char name[256];
+    const size_t len = strlen(name), tail = strlen(".weight");
+    uint64_t algo;
 
-    if (!j->layers || !glmq_ends_with(full, ".weight")) return;
-    snprintf(name, sizeof name, "%.*s", (int)(strlen(full) - strlen(".weight")), full);
-    if (cJSON_GetObjectItemCaseSensitive(j->layers, name)) count(&j->forgotten, name);
+    if (glmq_ends_with(name, ".weight") && glmq_strmap_get(&j->layers, name, len - tail, &algo))
+        glmq_tally_add(&j->forgotten, name, len - tail);
 }
 
-static glmq_status report(job *j, const tally *t, const char *code, const char *what,
-                          glmq_error *err)
+static glmq_status note_all(const job *j, glmq_error *err)
 {
-    if (t->count == 0) return GLMQ_OK;
-    if (glmq_graph_note(j->g, GLMQ_WARNING, code, NULL, j->cat->quant_file,
-                        "%s and %" PRIu64 " others %s", t->first, t->count - 1, what))
-        return glmq_fail(err, GLMQ_E_NOMEM, "problems");
-    return GLMQ_OK;
-}
+    const char *file = j->cat->quant_file;
 
-static glmq_status report_all(job *j, glmq_error *err)
-{
-    GLMQ_TRY(
-        report(j, &j->excluded, "config-modules", "are quantized, which the config denies", err));
-    GLMQ_TRY(report(j, &j->forgotten, "config-modules",
-                    "are stored in floats, which the config does not say", err));
-    GLMQ_TRY(report(j, &j->unlike, "config-mismatch",
-                    "are stored in another format than the "
-                    "config says",
-                    err));
-    return report(j, &j->no_input, "input-scale-missing",
-                  "have no input_scale, which quant_algo NVFP4 needs", err);
+    GLMQ_TRY(glmq_tally_note(&j->excluded, j->g, GLMQ_WARNING, "config-modules", file, err,
+                             "are quantized, which the config denies"));
+    GLMQ_TRY(glmq_tally_note(&j->forgotten, j->g, GLMQ_WARNING, "config-modules", file, err,
+                             "are stored in floats, which the config does not say"));
+    GLMQ_TRY(glmq_tally_note(&j->unlike, j->g, GLMQ_WARNING, "config-mismatch", file, err,
+                             "are stored in another format than the config says"));
+    return glmq_tally_note(&j->no_input, j->g, GLMQ_WARNING, "input-scale-missing", file, err,
+                           "have no input_scale, which quant_algo NVFP4 needs");
 }
 
 /* ---- modules ---- */
@@ -277,7 +267,7 @@ static glmq_status add_module(void *user, const glmq_module *m, glmq_error *err)
     const kind stored = kind_stored(m);
 
     if (!m->quantized) {
-        compare_plain(j, m);
+        compare_plain(j, m->plain->name);
         return glmq_hf_add_plain(j->g, j->cat, m->plain, err);
     }
     if (stored == KIND_NONE) return add_floats(j, m, err);
@@ -290,11 +280,13 @@ static glmq_status add_module(void *user, const glmq_module *m, glmq_error *err)
 glmq_status glmq_modelopt_open(glmq_graph *g, const glmq_catalog *cat, glmq_error *err)
 {
     job j = { .g = g, .cat = cat };
+    glmq_status st = refuse_state(cat, err);
 
-    GLMQ_TRY(refuse_state(cat, err));
-    GLMQ_TRY(read_config(&j, err));
-    GLMQ_TRY(glmq_modules_each(cat, slots, GLMQ_COUNT(slots), add_module, &j, err));
-    return report_all(&j, err);
+    if (!st) st = read_config(&j, err);
+    if (!st) st = glmq_modules_each(cat, slots, GLMQ_COUNT(slots), add_module, &j, err);
+    if (!st) st = note_all(&j, err);
+    glmq_strmap_free(&j.layers);
+    return st;
 }
 
 /* ---- the reader ---- */

@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "base/safe.h"
 #include "gptq_module.h"
+#include "tally.h"
 #include "vq_books.h"
 #include "vq_choice.h"
 #include <math.h>
@@ -39,8 +40,7 @@ typedef struct {
     glmq_gptq_modules *gptq;
     use *uses;
     glmq_text missing; /* codebooks */
-    uint64_t silent;   /* modules that the configuration does not name */
-    char first_silent[160];
+    glmq_tally silent; /* modules that the configuration does not name */
 } job;
 
 /* ---- tiers in use ---- */
@@ -227,7 +227,7 @@ static glmq_status add_silent(job *j, const glmq_module *m, glmq_error *err)
         return refuse_codes(j, codes, &j->config.tier[0], rows, cols, err);
     if (n == 0)
         return glmq_fail(err, GLMQ_E_FORMAT, "%s: the configuration has no tier", codes->name);
-    if (!j->silent++) glmq_module_text(m, j->first_silent, sizeof j->first_silent);
+    glmq_tally_add(&j->silent, m->name, m->name_len);
     GLMQ_TRY(use_of(j, fit, n, &u, err));
     return add_vq(j, m, u, first, group, rows, cols, err);
 }
@@ -582,12 +582,8 @@ static glmq_status read_all(job *j, glmq_error *err)
     for (use *u = j->uses; u; u = u->next) GLMQ_TRY(find_book(j, u, err));
     GLMQ_TRY(refuse_missing(j, err));
     if (j->uses) GLMQ_TRY(digest_books(j, err));
-    if (j->silent && glmq_graph_note(j->g, GLMQ_WARNING, "config-silent", NULL, j->config.file,
-                                     "%s and %" PRIu64
-                                     " others are vector-quantized, which the config does not say",
-                                     j->first_silent, j->silent - 1))
-        return glmq_fail(err, GLMQ_E_NOMEM, "problems");
-    return GLMQ_OK;
+    return glmq_tally_note(&j->silent, j->g, GLMQ_WARNING, "config-silent", j->config.file, err,
+                           "are vector-quantized, which the config does not say");
 }
 
 static glmq_status vq_open(glmq_graph *g, const glmq_catalog *cat, glmq_error *err)
