@@ -93,16 +93,6 @@ static glmq_status agree(const job *j, int which, const glmq_array *a, uint64_t 
 
 /* ---- modules ---- */
 
-static const char *print_dims(const glmq_array *a, char text[96])
-{
-    size_t n = 0;
-
-    text[0] = '\0';
-    for (int i = 0; i < a->rank && n < 90; i++)
-        n += (size_t)snprintf(text + n, 96 - n, "%s%" PRIu64, i ? ", " : "", a->dims[i]);
-    return text;
-}
-
 static int log2_of(uint64_t n)
 {
     int bits = 0;
@@ -121,7 +111,7 @@ static glmq_status measure_books(const job *j, const glmq_array *books, aqlm_sha
         !books->dims[2] || books->dims[2] > UINT32_MAX || !books->dims[3] ||
         books->dims[3] > UINT32_MAX)
         return glmq_fail(err, GLMQ_E_FORMAT, "%s [%s]: expected [codebooks, 2^bits, rows, columns]",
-                         books->name, print_dims(books, dims));
+                         books->name, glmq_array_shape(books, dims));
     *s = (aqlm_shape){ .books = (uint32_t)books->dims[0],
                        .bits = (uint8_t)bits,
                        .out = (uint32_t)books->dims[2],
@@ -145,9 +135,9 @@ static glmq_status measure_codes(const job *j, const glmq_module *m, aqlm_shape 
     s->code_dtype = codes->dtype;
     if (codes->rank != 3)
         return glmq_fail(err, GLMQ_E_FORMAT, "%s [%s]: expected three dimensions", codes->name,
-                         print_dims(codes, dims));
+                         glmq_array_shape(codes, dims));
     if (!known && (mul_u64(codes->dims[0], s->out, rows) || mul_u64(codes->dims[1], s->in, cols)))
-        return glmq_fail(err, GLMQ_E_LIMIT, "%s [%s]", codes->name, print_dims(codes, dims));
+        return glmq_fail(err, GLMQ_E_LIMIT, "%s [%s]", codes->name, glmq_array_shape(codes, dims));
     down = *rows / s->out;
     across = *cols / s->in;
     if (*rows % s->out == 0 && *cols % s->in == 0 && codes->dims[2] == s->books) {
@@ -157,11 +147,11 @@ static glmq_status measure_codes(const job *j, const glmq_module *m, aqlm_shape 
                              "%s [%s]: expected [%" PRIu64 ", %" PRIu64
                              ", %u]: it was saved after a forward pass on a CPU, which turns codes "
                              "round; its first two dimensions must be exchanged",
-                             codes->name, print_dims(codes, dims), down, across, s->books);
+                             codes->name, glmq_array_shape(codes, dims), down, across, s->books);
     }
     return glmq_fail(err, GLMQ_E_FORMAT,
                      "%s [%s]: expected [%" PRIu64 " / %u, %" PRIu64 " / %u, %u]", codes->name,
-                     print_dims(codes, dims), *rows, s->out, *cols, s->in, s->books);
+                     glmq_array_shape(codes, dims), *rows, s->out, *cols, s->in, s->books);
 }
 
 /* One for each group of rows, or (never exported, but possible) one for each place. */
@@ -181,7 +171,7 @@ static glmq_status measure_scales(job *j, const glmq_module *m, aqlm_shape *s, u
         if (second == 1 || second == across) return GLMQ_OK;
     }
     return glmq_fail(err, GLMQ_E_FORMAT, "%s [%s]: expected [%" PRIu64 ", 1, 1, 1]", a->name,
-                     print_dims(a, dims), down);
+                     glmq_array_shape(a, dims), down);
 }
 
 static glmq_status keep_shape(job *j, const aqlm_shape *s, const aqlm_shape **out, glmq_error *err)

@@ -266,16 +266,10 @@ static glmq_status add_fp4(job *j, const glmq_module *m, const ct_scheme *scheme
 /* A weight still in floats: its quantization parameters say nothing about what is stored. */
 static glmq_status add_fake(job *j, const glmq_module *m, glmq_error *err)
 {
-    for (int i = 0; i < GLMQ_SLOTS; i++) {
-        const glmq_array *a = m->slot[i];
-
-        if (!a) continue;
-        glmq_graph_drop(j->g, (size_t)(a - j->cat->arrays),
-                        "a quantization parameter of a weight stored in floats");
-        if (glmq_graph_note(j->g, GLMQ_NOTE, "array-dropped", a->name, NULL,
-                            "the weight is stored in floats"))
-            return glmq_fail(err, GLMQ_E_NOMEM, "problems");
-    }
+    for (int i = 0; i < GLMQ_SLOTS; i++)
+        if (m->slot[i])
+            GLMQ_TRY(glmq_hf_drop(j->g, j->cat, m->slot[i], GLMQ_NOTE,
+                                  "a quantization parameter of a weight stored in floats", err));
     return glmq_hf_add_plain(j->g, j->cat, m->plain, err);
 }
 
@@ -310,23 +304,16 @@ static int is_activation(const char *name)
 {
     static const char *const leaves[] = { ".output_scale", ".input_zero_point",
                                           ".output_zero_point", ".k_zero_point", ".v_zero_point" };
-    const size_t len = strlen(name);
 
-    for (size_t i = 0; i < GLMQ_COUNT(leaves); i++) {
-        const size_t n = strlen(leaves[i]);
-        if (len > n && strcmp(name + len - n, leaves[i]) == 0) return 1;
-    }
+    for (size_t i = 0; i < GLMQ_COUNT(leaves); i++)
+        if (glmq_ends_with(name, leaves[i])) return 1;
     return 0;
 }
 
 static glmq_status add_plain(job *j, const glmq_array *a, glmq_error *err)
 {
     if (!is_activation(a->name)) return glmq_hf_add_plain(j->g, j->cat, a, err);
-    glmq_graph_drop(j->g, (size_t)(a - j->cat->arrays), "a parameter of activations, no weight");
-    if (glmq_graph_note(j->g, GLMQ_NOTE, "array-dropped", a->name, NULL,
-                        "a parameter of activations, no weight"))
-        return glmq_fail(err, GLMQ_E_NOMEM, "problems");
-    return GLMQ_OK;
+    return glmq_hf_drop(j->g, j->cat, a, GLMQ_NOTE, "a parameter of activations, no weight", err);
 }
 
 static int is_fp8(const glmq_array *a)

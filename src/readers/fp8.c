@@ -73,16 +73,6 @@ static glmq_status read_config(job *j, glmq_error *err)
 
 /* ---- modules ---- */
 
-static glmq_status drop_scale(job *j, const glmq_array *a, glmq_error *err)
-{
-    static const char why[] = "an activation scale of a weight stored in floats";
-
-    glmq_graph_drop(j->g, (size_t)(a - j->cat->arrays), why);
-    if (glmq_graph_note(j->g, GLMQ_NOTE, "array-dropped", a->name, NULL, "%s", why))
-        return glmq_fail(err, GLMQ_E_NOMEM, "problems");
-    return GLMQ_OK;
-}
-
 static glmq_status add_module(void *user, const glmq_module *m, glmq_error *err)
 {
     job *j = user;
@@ -94,7 +84,8 @@ static glmq_status add_module(void *user, const glmq_module *m, glmq_error *err)
         return glmq_fail(err, GLMQ_E_FORMAT, "%s: its weight is missing",
                          scales ? scales->name : input->name);
     if (!scales && m->plain->dtype != GLMQ_DT_F8_E4M3) {
-        GLMQ_TRY(drop_scale(j, input, err));
+        GLMQ_TRY(glmq_hf_drop(j->g, j->cat, input, GLMQ_NOTE,
+                              "an activation scale of a weight stored in floats", err));
         return glmq_hf_add_plain(j->g, j->cat, m->plain, err);
     }
     if (glmq_module_listed(m, j->plain)) glmq_tally_add(&j->unwanted, m->name, m->name_len);

@@ -244,7 +244,6 @@ static kind kind_stored(const glmq_module *m)
  * scale contradicts it. */
 static glmq_status add_floats(job *j, const glmq_module *m, glmq_error *err)
 {
-    static const char why[] = "an activation scale of a weight stored in floats";
     const glmq_array *s =
         m->slot[GLMQ_SLOT_SCALES] ? m->slot[GLMQ_SLOT_SCALES] : m->slot[GLMQ_SLOT_GLOBAL];
     const glmq_array *input = m->slot[GLMQ_SLOT_INPUT_SCALE];
@@ -254,9 +253,8 @@ static glmq_status add_floats(job *j, const glmq_module *m, glmq_error *err)
     if (s)
         return glmq_fail(err, GLMQ_E_FORMAT, "%s: dtype %s, though %s is stored", m->plain->name,
                          glmq_dtype_name((glmq_dtype)m->plain->dtype), s->name);
-    glmq_graph_drop(j->g, (size_t)(input - j->cat->arrays), why);
-    if (glmq_graph_note(j->g, GLMQ_NOTE, "array-dropped", input->name, NULL, "%s", why))
-        return glmq_fail(err, GLMQ_E_NOMEM, "problems");
+    GLMQ_TRY(glmq_hf_drop(j->g, j->cat, input, GLMQ_NOTE,
+                          "an activation scale of a weight stored in floats", err));
     return glmq_hf_add_plain(j->g, j->cat, m->plain, err);
 }
 

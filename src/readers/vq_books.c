@@ -157,15 +157,12 @@ typedef struct place {
 
 static glmq_status refuse_size(const glmq_array *a, const vq_tier *t, glmq_error *err)
 {
-    char dims[96] = "";
-    size_t n = 0;
+    char dims[96];
 
-    for (int i = 0; i < a->rank && n < sizeof dims; i++)
-        n += (size_t)snprintf(dims + n, sizeof dims - n, "%s%" PRIu64, i ? ", " : "", a->dims[i]);
     return glmq_fail(err, GLMQ_E_FORMAT,
                      "codebook %s is %s [%s], the tier of %s bits has %u entries of %u floats",
-                     a->name, glmq_dtype_name((glmq_dtype)a->dtype), dims, t->bits, t->entries,
-                     t->width);
+                     a->name, glmq_dtype_name((glmq_dtype)a->dtype), glmq_array_shape(a, dims),
+                     t->bits, t->entries, t->width);
 }
 
 static glmq_status take(vq_books *b, const place *p, const glmq_array *a, const vq_tier *tier,
