@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/safe.h"
 #include "codecs/codec.h"
+#include "overrides.h"
 #include "reader.h"
 #include "tally.h"
 #include <string.h>
@@ -40,23 +41,13 @@ static const char *text_of(const cJSON *q, const char *a, const char *b)
     return text ? text : "";
 }
 
-static int is_auto_round(const char *method)
-{
-    static const char *const words[] = { "auto-round", "autoround", "intel/auto-round",
-                                         "auto_round" };
-
-    for (size_t i = 0; i < GLMQ_COUNT(words); i++)
-        if (strcasecmp(method, words[i]) == 0) return 1;
-    return 0;
-}
-
 /* Does the configuration name this format, in whatever version? */
 static int is_named(const glmq_catalog *cat)
 {
     const char *method = text_of(cat->quant, "quant_method", "method");
 
     if (strcasecmp(method, "awq") == 0) return 1;
-    return is_auto_round(method) &&
+    return glmq_is_auto_round(method) &&
            strstr(text_of(cat->quant, "packing_format", ""), "awq") != NULL;
 }
 
@@ -72,7 +63,7 @@ static glmq_status check_format(const cJSON *q, glmq_error *err)
     const char *version = glmq_json_string(q, "version");
 
     if (!version) version = text_of(q, "format", "checkpoint_format");
-    if (is_auto_round(method)) {
+    if (glmq_is_auto_round(method)) {
         const char *type = glmq_json_string(q, "data_type");
 
         if (type && strcmp(type, "int") != 0) return refuse("AutoRound data type", type, err);
@@ -84,15 +75,6 @@ static glmq_status check_format(const cJSON *q, glmq_error *err)
         return refuse("AWQ packing version awq", version, err);
     if (*dtype && !strstr(dtype, "int32")) return refuse("pack_dtype", dtype, err);
     return GLMQ_OK;
-}
-
-static int has_member(const cJSON *q, const char *a, const char *b, const char *c, uint64_t *out)
-{
-    const char *const keys[] = { a, b, c };
-
-    for (size_t i = 0; i < GLMQ_COUNT(keys); i++)
-        if (keys[i] && glmq_json_u64(cJSON_GetObjectItemCaseSensitive(q, keys[i]), out)) return 1;
-    return 0;
 }
 
 static glmq_status note(job *j, const char *code, const char *text, glmq_error *err)
@@ -107,7 +89,7 @@ static glmq_status read_config(job *j, glmq_error *err)
     const cJSON *q = j->cat->quant;
     const cJSON *zero = cJSON_GetObjectItemCaseSensitive(q, "zero_point");
     const cJSON *sym = cJSON_GetObjectItemCaseSensitive(q, "sym");
-    uint64_t bits = 4;
+    glmq_override said = { .sym = -1 };
 
     j->zero_kind =
         cJSON_IsFalse(zero) || (!zero && cJSON_IsTrue(sym)) ? GLMQ_ZERO_MID : GLMQ_ZERO_STORED;
@@ -118,11 +100,11 @@ static glmq_status read_config(job *j, glmq_error *err)
         return note(j, "config-method",
                     "the arrays are packed as AWQ does it, which the config does not name", err);
     GLMQ_TRY(check_format(q, err));
-    if (has_member(q, "bits", "w_bit", "wbits", &bits) && bits != 4)
+    glmq_override_read(q, &said);
+    if (said.bits && said.bits != 4)
         return glmq_fail(err, GLMQ_E_UNSUPPORTED, "AWQ with %" PRIu64 " bits, there are only 4",
-                         bits);
-    if (!has_member(q, "group_size", "q_group_size", NULL, &j->group) || j->group > UINT32_MAX)
-        j->group = 0;
+                         said.bits);
+    j->group = said.group > 0 ? (uint64_t)said.group : 0;
     j->plain = cJSON_GetObjectItemCaseSensitive(q, "modules_to_not_convert");
     return GLMQ_OK;
 }

@@ -24,7 +24,7 @@ static const glmq_slot_name slots[] = {
     { "g_idx", GLMQ_SLOT_PERM, 0 },
 };
 
-typedef struct {
+typedef struct glmq_gptq_modules {
     glmq_graph *g;
     const glmq_catalog *cat;
     glmq_override base; /* what quantization_config says of all modules */
@@ -39,19 +39,10 @@ typedef struct {
 
 /* ---- the configuration ---- */
 
-/* The value of the first key that is there. */
-static const cJSON *first_of(const cJSON *o, const char *const *keys, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        const cJSON *node = cJSON_GetObjectItemCaseSensitive(o, keys[i]);
-        if (node && !cJSON_IsNull(node)) return node;
-    }
-    return NULL;
-}
-
+/* The text under the first key that is there. */
 static const char *first_text(const cJSON *o, const char *const *keys, size_t n)
 {
-    const cJSON *node = first_of(o, keys, n);
+    const cJSON *node = glmq_json_first(o, keys, n);
     return cJSON_IsString(node) ? node->valuestring : "";
 }
 
@@ -103,19 +94,19 @@ static glmq_status round_format(const cJSON *q, uint8_t *variant, glmq_error *er
     return GLMQ_OK;
 }
 
+static int is_gptq(const char *method)
+{
+    return strcasecmp(method, "gptq") == 0 || strcasecmp(method, "gptqmodel") == 0;
+}
+
 static glmq_status method_format(const cJSON *q, uint8_t *variant, glmq_error *err)
 {
     static const char *const keys[] = { "quant_method", "method" };
-    static const char *const gptq[] = { "gptq", "gptqmodel" };
-    static const char *const round[] = { "auto-round", "autoround", "intel/auto-round",
-                                         "auto_round" };
     const char *method = first_text(q, keys, GLMQ_COUNT(keys));
 
-    for (size_t i = 0; i < GLMQ_COUNT(round); i++)
-        if (strcasecmp(method, round[i]) == 0) return round_format(q, variant, err);
-    for (size_t i = 0; i < GLMQ_COUNT(gptq); i++)
-        if (strcasecmp(method, gptq[i]) == 0) return gptq_format(q, variant, err);
-    if (!*method) return gptq_format(q, variant, err); /* old quantize_config.json */
+    if (glmq_is_auto_round(method)) return round_format(q, variant, err);
+    if (is_gptq(method) || !*method) /* not stated: old quantize_config.json */
+        return gptq_format(q, variant, err);
     return refuse("quantization method", method, err);
 }
 
@@ -428,14 +419,10 @@ static glmq_status add_module(void *user, const glmq_module *m, glmq_error *err)
 
 static int gptq_probe(const glmq_catalog *cat)
 {
-    static const char *const methods[] = { "gptq",      "gptqmodel",        "auto-round",
-                                           "autoround", "intel/auto-round", "auto_round" };
     const char *method = glmq_json_string(cat->quant, "quant_method");
 
     if (glmq_catalog_has_suffix(cat, "qweight", GLMQ_DT_NONE)) return 90;
-    for (size_t i = 0; method && i < GLMQ_COUNT(methods); i++)
-        if (strcasecmp(method, methods[i]) == 0) return 50;
-    return 0;
+    return method && (is_gptq(method) || glmq_is_auto_round(method)) ? 50 : 0;
 }
 
 /* What was counted, one problem each. */
@@ -464,7 +451,7 @@ glmq_status glmq_gptq_begin(glmq_gptq_modules **out, glmq_graph *g, const glmq_c
     job *j = glmq_alloc_zero(1, sizeof *j);
     glmq_status st;
 
-    *out = (glmq_gptq_modules *)j;
+    *out = j;
     if (!j) return glmq_fail(err, GLMQ_E_NOMEM, "modules of GPTQ");
     *j = (job){ .g = g, .cat = cat, .base = { .sym = -1 }, .variant = GPTQ_V1 };
     st = glmq_overrides_open(&j->overrides, cat, NULL, err);
@@ -485,17 +472,17 @@ glmq_status glmq_gptq_add(glmq_gptq_modules *modules, const glmq_module *m, cons
                              slots[i].suffix);
     if (entry) glmq_override_read(entry, &says);
     if (entry) says.key = entry->string;
-    return add_quantized((job *)modules, m, &says, err);
+    return add_quantized(modules, m, &says, err);
 }
 
 glmq_status glmq_gptq_finish(const glmq_gptq_modules *modules, glmq_error *err)
 {
-    return note_all((const job *)modules, err);
+    return note_all(modules, err);
 }
 
 void glmq_gptq_end(glmq_gptq_modules *modules)
 {
-    if (modules) glmq_overrides_close(((job *)modules)->overrides);
+    if (modules) glmq_overrides_close(modules->overrides);
     glmq_free(modules);
 }
 

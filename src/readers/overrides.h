@@ -32,4 +32,6 @@ int glmq_overrides_asym(const glmq_overrides *o);
 
 /* The numbers of an entry, or of the whole config, under any of their names. */
 void glmq_override_read(const cJSON *entry, glmq_override *out);
+/* Is this quant_method AutoRound's?  (It packs as GPTQ, or as AWQ.) */
+int glmq_is_auto_round(const char *method);
 #endif

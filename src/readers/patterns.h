@@ -15,6 +15,9 @@ typedef enum glmq_pattern_kind {
     PATTERN_SEARCH /* … anywhere in the name                          */
 } glmq_pattern_kind;
 
+/* Is a key of AutoRound's extra_config a pattern (as AutoRound tells it), and not a name? */
+int glmq_key_is_pattern(const char *key);
+
 glmq_patterns *glmq_patterns_new(void); /* NULL: out of memory */
 void glmq_patterns_free(glmq_patterns *p);
 
