@@ -202,8 +202,7 @@ glmq_status glmq_share_scalar(glmq_share *s, const glmq_plan *p, size_t i, glmq_
     float most = 0;
     size_t n;
 
-    if ((kind != FP4_MULTIPLIES && kind != FP4_DIVIDES) || own->parts != 1 ||
-        fp4_global_of(&own->part[0].enc) != FP4_NO_GLOBAL)
+    if (!fp4_has_global(to) || own->parts != 1 || fp4_global_of(&own->part[0].enc) != FP4_NO_GLOBAL)
         return GLMQ_OK;
     n = glmq_share_members(p, i, to, 0, member);
     for (size_t k = 0; k < n; k++) {
@@ -224,7 +223,7 @@ uint64_t glmq_share_peak(const glmq_plan *p, const glmq_item *it)
     uint64_t peak = 0;
     size_t n;
 
-    if (fp4_global_of(to) < FP4_MULTIPLIES) return 0;
+    if (!fp4_has_global(to)) return 0;
     n = glmq_share_members(p, it->tensor, to, 0, member);
     for (size_t k = 0; k < n; k++) {
         const glmq_tensor *t = &p->original->tensors[member[k]];

@@ -17,8 +17,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The release whose layout is written: the loaders read it to unpack odd bit widths. */
-/* The version whose config this is; 0.19 dropped activation order by group. */
+/* The release whose layout is written: loaders go by it to unpack odd bit widths.  0.19 dropped
+ * activation order by group. */
 #define CT_VERSION       "0.19.0"
 #define CT_VERSION_ORDER "0.18.0"
 
