@@ -50,32 +50,19 @@ static const glmq_role *sharers(glmq_role role, int by_input, uint8_t *count)
     return NULL;
 }
 
-/* The number of the tensor that plays `role` beside tensor i, or -1. */
-static long partner(const glmq_graph *g, size_t i, glmq_role role)
-{
-    const glmq_tensor *x = &g->tensors[i], *found;
-    char name[GLMQ_NAME_MAX + 8];
-    const size_t len = glmq_names_print(g->hp->arch, NAMES_HF, role, SPLIT_NONE, x->layer,
-                                        x->expert, name, GLMQ_NAME_MAX);
-
-    if (!len || len >= GLMQ_NAME_MAX) return -1;
-    memcpy(name + len, ".weight", sizeof ".weight");
-    found = glmq_graph_find(g, name);
-    return found ? (long)(found - g->tensors) : -1;
-}
-
 size_t glmq_share_members(const glmq_plan *p, size_t i, const glmq_encoding *to, int fused,
                           uint32_t member[GLMQ_SHARE_MAX])
 {
+    const glmq_graph *g = p->graph;
     const int by_input = !fused && fp4_global_of(to) != FP4_DIVIDES;
     uint8_t count = 0;
-    const glmq_role *role =
-        p->graph->hp ? sharers(p->graph->tensors[i].role, by_input, &count) : NULL;
+    const glmq_role *role = sharers(g->tensors[i].role, by_input, &count);
     size_t n = 0;
 
     for (uint8_t k = 0; role && k < count; k++) {
-        const long other = partner(p->graph, i, role[k]);
-        if (other >= 0 && !p->want[other].dropped &&
+        const size_t other =
+            glmq_graph_find_role(g, g->tensors[i].layer, role[k], g->tensors[i].expert);
+        if (other < g->count && !p->want[other].dropped &&
             fp4_global_of(&p->want[other].enc) == fp4_global_of(to))
             member[n++] = (uint32_t)other;
     }

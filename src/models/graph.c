@@ -434,6 +434,28 @@ const glmq_tensor *glmq_graph_tensor(const glmq_graph *g, size_t i)
     return i < g->count ? &g->tensors[i] : NULL;
 }
 
+static int compare_place(const glmq_tensor *t, int32_t layer, glmq_role role, int32_t expert)
+{
+    if (t->layer != layer) return t->layer < layer ? -1 : 1;
+    if (t->role != role) return t->role < role ? -1 : 1;
+    return t->expert < expert ? -1 : t->expert > expert;
+}
+
+size_t glmq_graph_find_role(const glmq_graph *g, int32_t layer, glmq_role role, int32_t expert)
+{
+    size_t low = 0, high = g->count;
+
+    while (low < high) {
+        const size_t mid = low + (high - low) / 2;
+        if (compare_place(&g->tensors[mid], layer, role, expert) < 0)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low < g->count && compare_place(&g->tensors[low], layer, role, expert) == 0 ? low
+                                                                                       : g->count;
+}
+
 const glmq_tensor *glmq_graph_find(const glmq_graph *g, const char *name)
 {
     uint64_t i;

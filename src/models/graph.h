@@ -70,6 +70,10 @@ glmq_status glmq_graph_note(glmq_graph *g, glmq_severity severity, const char *c
  * that is absent is a warning "mtp-absent". */
 glmq_status glmq_graph_finish(glmq_graph *g, glmq_error *err);
 
+/* The number of a tensor by what it is (the graph is sorted by layer, role, expert); the count
+ * of tensors: there is none. */
+size_t glmq_graph_find_role(const glmq_graph *g, int32_t layer, glmq_role role, int32_t expert);
+
 /* Shape of a role under these hyper-parameters; 0 when the model has no such tensor. */
 int glmq_role_shape(const glmq_hparams *h, glmq_role role, uint8_t *rank, uint64_t *rows,
                     uint64_t *cols);

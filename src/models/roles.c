@@ -48,14 +48,24 @@ int glmq_role_is_matrix(glmq_role role)
 /* ---- what is fused ---- */
 
 static const glmq_fused fused[] = {
-    { 3, { GLMQ_ROLE_ATTN_Q, GLMQ_ROLE_ATTN_K, GLMQ_ROLE_ATTN_V }, "q, k and v" },
-    { 2, { GLMQ_ROLE_ATTN_Q_A, GLMQ_ROLE_ATTN_KV_A }, "q_a and kv_a" },
-    { 2, { GLMQ_ROLE_MLP_GATE, GLMQ_ROLE_MLP_UP }, "gate and up" },
-    { 2, { GLMQ_ROLE_SHARED_GATE, GLMQ_ROLE_SHARED_UP }, "gate and up of the shared expert" },
-    { 2, { GLMQ_ROLE_EXPERTS_GATE, GLMQ_ROLE_EXPERTS_UP }, "gate and up" },
+    { 3, { GLMQ_ROLE_ATTN_Q, GLMQ_ROLE_ATTN_K, GLMQ_ROLE_ATTN_V }, "q, k and v", "qkv_proj" },
+    { 2, { GLMQ_ROLE_ATTN_Q_A, GLMQ_ROLE_ATTN_KV_A }, "q_a and kv_a", "fused_qkv_a_proj_with_mqa" },
+    { 2, { GLMQ_ROLE_MLP_GATE, GLMQ_ROLE_MLP_UP }, "gate and up", "gate_up_proj" },
+    { 2,
+      { GLMQ_ROLE_SHARED_GATE, GLMQ_ROLE_SHARED_UP },
+      "gate and up of the shared expert",
+      "gate_up_proj" },
+    { 2, { GLMQ_ROLE_EXPERTS_GATE, GLMQ_ROLE_EXPERTS_UP }, "gate and up", NULL },
 };
 
 const glmq_fused *glmq_fused_at(size_t i)
 {
     return i < GLMQ_COUNT(fused) ? &fused[i] : NULL;
+}
+
+const glmq_fused *glmq_fused_first(glmq_role role)
+{
+    for (size_t i = 0; i < GLMQ_COUNT(fused); i++)
+        if (fused[i].role[0] == role) return &fused[i];
+    return NULL;
 }

@@ -27,9 +27,12 @@ enum { GLMQ_FUSED_MAX = 3 };
 typedef struct glmq_fused {
     uint8_t count;
     glmq_role role[GLMQ_FUSED_MAX];
-    const char *what; /* "gate and up" */
+    const char *what; /* "gate and up"                                  */
+    const char *name; /* of the fused module; NULL: all experts are one */
 } glmq_fused;
 
 /* NULL behind the last. */
 const glmq_fused *glmq_fused_at(size_t i);
+/* The row in which `role` comes first, or NULL. */
+const glmq_fused *glmq_fused_first(glmq_role role);
 #endif

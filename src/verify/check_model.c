@@ -9,33 +9,6 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- finding a tensor by what it is: the graph is sorted by layer, role, expert ---- */
-
-static int compare_place(const glmq_tensor *t, int32_t layer, glmq_role role, int32_t expert)
-{
-    if (t->layer != layer) return t->layer < layer ? -1 : 1;
-    if (t->role != role) return t->role < role ? -1 : 1;
-    return t->expert < expert ? -1 : t->expert > expert;
-}
-
-/* Its number, or the count of tensors. */
-static size_t find_place(const glmq_graph *g, int32_t layer, glmq_role role, int32_t expert)
-{
-    size_t low = 0, high = glmq_graph_count(g);
-
-    while (low < high) {
-        const size_t mid = low + (high - low) / 2;
-        if (compare_place(glmq_graph_tensor(g, mid), layer, role, expert) < 0)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    if (low < glmq_graph_count(g) &&
-        compare_place(glmq_graph_tensor(g, low), layer, role, expert) == 0)
-        return low;
-    return glmq_graph_count(g);
-}
-
 static const char *file_of(const glmq_graph *g, const glmq_tensor *t)
 {
     return glmq_source_name(glmq_graph_source(g), t->part[0].span[GLMQ_SLOT_CODES].file);
@@ -57,7 +30,7 @@ static void look_at_group(unequal *u, const glmq_graph *g, const glmq_checked *c
     float low = checked[i].global, high = low;
 
     for (int m = 1; m < f->count; m++) {
-        const size_t k = find_place(g, t->layer, f->role[m], t->expert);
+        const size_t k = glmq_graph_find_role(g, t->layer, f->role[m], t->expert);
         if (k == glmq_graph_count(g) || !checked[k].has_global) return;
         if (!(checked[k].global >= low)) low = checked[k].global;
         if (!(checked[k].global <= high)) high = checked[k].global;
@@ -87,15 +60,6 @@ static glmq_status tell_unequal(glmq_check *c, const glmq_graph *g, const glmq_f
     return GLMQ_OK;
 }
 
-static const glmq_fused *fused_by(glmq_role role)
-{
-    const glmq_fused *f;
-
-    for (size_t i = 0; (f = glmq_fused_at(i)) != NULL; i++)
-        if (f->role[0] == role) return f;
-    return NULL;
-}
-
 /* One problem a layer and kind: a checkpoint can have ten thousand such pairs. */
 static glmq_status check_globals(glmq_check *c, const glmq_graph *g, const glmq_checked *checked,
                                  glmq_error *err)
@@ -104,7 +68,7 @@ static glmq_status check_globals(glmq_check *c, const glmq_graph *g, const glmq_
 
     for (size_t i = 0; i < n;) {
         const glmq_tensor *t = glmq_graph_tensor(g, i);
-        const glmq_fused *f = fused_by(t->role);
+        const glmq_fused *f = glmq_fused_first(t->role);
         unequal u = { 0 };
         size_t end = i + 1;
 
@@ -137,7 +101,8 @@ static int same_indexer(const glmq_graph *g, const glmq_checked *checked, int32_
     const size_t none = glmq_graph_count(g);
 
     for (size_t i = 0; i < GLMQ_COUNT(indexer); i++) {
-        const size_t x = find_place(g, a, indexer[i], -1), y = find_place(g, b, indexer[i], -1);
+        const size_t x = glmq_graph_find_role(g, a, indexer[i], -1),
+                     y = glmq_graph_find_role(g, b, indexer[i], -1);
         if (x == none || y == none || !checked[x].hex[0] ||
             strcmp(checked[x].hex, checked[y].hex) != 0)
             return 0;
