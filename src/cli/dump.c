@@ -78,10 +78,13 @@ static void npy_header(uint8_t header[NPY_HEADER], const glmq_tensor *t)
 static glmq_status write_values(const glmq_graph *g, const glmq_tensor *t, glmq_tensor_fetch *f,
                                 float *w, uint64_t tile, glmq_out *out, glmq_error *err)
 {
-    GLMQ_TRY(glmq_tensor_fetch_open(f, glmq_graph_source(g), t, err));
+    const glmq_source *src = glmq_graph_source(g);
+
+    GLMQ_TRY(glmq_within(err, glmq_tensor_fetch_open(f, src, t, err), "%s", glmq_source_path(src)));
     for (uint64_t row = 0; row < t->rows; row += tile) {
         const uint64_t rows = tile < t->rows - row ? tile : t->rows - row;
-        GLMQ_TRY(glmq_tensor_fetch_rows(f, row, rows, w, err));
+        GLMQ_TRY(glmq_within(err, glmq_tensor_fetch_rows(f, row, rows, w, err), "%s",
+                             glmq_source_path(src)));
         GLMQ_TRY(glmq_out_write(out, NPY_HEADER + row * t->cols * sizeof *w, w,
                                 (size_t)(rows * t->cols) * sizeof *w, err));
     }
@@ -102,7 +105,7 @@ glmq_status glmq_dump_values(const glmq_graph *g, const glmq_tensor *t, const ch
     npy_header(header, t);
     st = f && w ? glmq_out_write(d.out, 0, header, sizeof header, err)
                 : glmq_fail(err, GLMQ_E_NOMEM, "%s: a tile of values", t->name);
-    if (!st) st = glmq_within(err, write_values(g, t, f, w, tile, d.out, err), "%s", t->name);
+    if (!st) st = write_values(g, t, f, w, tile, d.out, err);
     glmq_tensor_fetch_free(f);
     glmq_free(w);
     return close_dump(&d, st, err);

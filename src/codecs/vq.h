@@ -70,6 +70,6 @@ void vq_power_join(vq_power *p, const vq_power *more);
 double vq_power_value(const vq_power *p);
 
 enum { VQ_POWER_GROUPS = 10000 }; /* groups from which on V can be relied on */
-/* The greatest V of a book that belongs to its codes. */
-double vq_power_limit(const vq_book *book);
+/* The greatest V of a book that belongs to its codes; infinite where V does not tell. */
+double vq_power_limit(const vq_book *book, const vq_power *p);
 #endif

@@ -73,9 +73,15 @@ double vq_power_value(const vq_power *p)
     return of_groups / ((double)p->codes / (double)p->groups * of_codes);
 }
 
-/* Measured on right data: 0.10 at 3 bits, 0.32 at 2, 0.88 at 1; on wrong data about 1. */
-double vq_power_limit(const vq_book *book)
+/* Measured on right data: 0.10 at 3 bits, 0.2 to 0.4 at 2, 0.57 to 0.84 from 1.25 to 1.6; at 1 bit
+ * 0.88 of entries of 8, 0.95 to 1 of shorter ones.  On wrong data about 1.  The one entry of a
+ * group that has no more varies from group to group as entries do. */
+double vq_power_limit(const vq_book *book, const vq_power *p)
 {
     const double bits = log2((double)book->entries) / book->width;
-    return bits < 1.25 ? 0.93 : 0.6;
+
+    if (p->groups == 0 || p->codes / p->groups < 2) return (double)INFINITY;
+    if (bits >= 2) return 0.6;
+    if (bits >= 1.25) return 0.9;
+    return bits >= 1 && book->width >= 8 ? 0.93 : (double)INFINITY;
 }

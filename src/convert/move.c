@@ -742,12 +742,18 @@ static glmq_status move(glmq_mover *m, size_t i, const glmq_move_to *to, glmq_do
     return GLMQ_OK;
 }
 
-/* Reading a tensor of several parts has named it already. */
+/* Names the tensor, unless the reading of several parts has done so, and where what is stored
+ * is wrong the files that it is in. */
 static glmq_status name_tensor(const glmq_mover *m, glmq_status st, glmq_error *err)
 {
     const char *name = m->tensor->name;
-    if (!st || (err && strncmp(err->msg, name, strlen(name)) == 0)) return st;
-    return glmq_within(err, st, "%s", name);
+    char files[256];
+
+    if (!st) return st;
+    if (!err || strncmp(err->msg, name, strlen(name)) != 0) glmq_within(err, st, "%s", name);
+    if (st != GLMQ_E_FORMAT) return st;
+    glmq_tensor_files(m->plan->graph, m->tensor, files, sizeof files);
+    return glmq_within(err, st, "%s", files);
 }
 
 glmq_status glmq_move(glmq_mover *m, size_t i, const glmq_move_to *to, glmq_done *done,

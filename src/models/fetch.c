@@ -134,6 +134,18 @@ static uint64_t find_nonfinite(const uint8_t *p, glmq_dtype dtype, uint64_t n)
     return n;
 }
 
+/* Scale `at` of a slot: by its row, where the slot is stored row by row. */
+static glmq_status refuse_scale(const glmq_slot_layout *s, uint64_t at, uint64_t each,
+                                glmq_error *err)
+{
+    const uint64_t per = s->stripe_rows == 1 ? s->stripe_bytes / each : 0;
+
+    if (per == 0) return glmq_fail(err, GLMQ_E_FORMAT, "scale %" PRIu64 " is not finite", at);
+    return glmq_fail(err, GLMQ_E_FORMAT,
+                     "the scale of row %" PRIu64 ", group %" PRIu64 " is not finite", at / per,
+                     at % per);
+}
+
 /* `p` holds the bytes of the slot from `off` on. */
 static glmq_status check_scales(const glmq_fetch *f, int slot, const uint8_t *p, uint64_t off,
                                 uint64_t bytes, glmq_error *err)
@@ -150,7 +162,7 @@ static glmq_status check_scales(const glmq_fetch *f, int slot, const uint8_t *p,
         return glmq_fail(err, GLMQ_E_FORMAT,
                          "code 0x%02x of row %" PRIu64 ", column %" PRIu64 " is not a number",
                          p[bad], (off + bad) / f->part->cols, (off + bad) % f->part->cols);
-    return glmq_fail(err, GLMQ_E_FORMAT, "scale %" PRIu64 " is not finite", off / each + bad);
+    return refuse_scale(&f->layout.slot[slot], off / each + bad, each, err);
 }
 
 /* Reads bytes [off, off + bytes) of a slot into its buffer. */

@@ -434,6 +434,25 @@ const glmq_tensor *glmq_graph_tensor(const glmq_graph *g, size_t i)
     return i < g->count ? &g->tensors[i] : NULL;
 }
 
+void glmq_tensor_files(const glmq_graph *g, const glmq_tensor *t, char *text, size_t cap)
+{
+    uint32_t seen[GLMQ_PARTS_MAX * GLMQ_SLOTS];
+    size_t files = 0, n = 0;
+
+    text[0] = '\0';
+    for (size_t i = 0; i < (size_t)t->parts * GLMQ_SLOTS; i++) {
+        const glmq_span *s = &t->part[i / GLMQ_SLOTS].span[i % GLMQ_SLOTS];
+        size_t k = 0;
+
+        if (s->bytes == 0) continue;
+        while (k < files && seen[k] != s->file) k++;
+        if (k < files || n >= cap) continue;
+        seen[files++] = s->file;
+        n += (size_t)snprintf(text + n, cap - n, "%s%s", n ? ", " : "",
+                              glmq_source_name(g->source, s->file));
+    }
+}
+
 static int compare_place(const glmq_tensor *t, int32_t layer, glmq_role role, int32_t expert)
 {
     if (t->layer != layer) return t->layer < layer ? -1 : 1;

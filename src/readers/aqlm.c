@@ -43,15 +43,19 @@ typedef struct {
 
 /* ---- the configuration ---- */
 
-static glmq_status read_plain(job *j, const cJSON *list, glmq_error *err)
+static glmq_status read_plain(job *j, glmq_error *err)
 {
-    const cJSON *entry;
+    static const char key[] = "linear_weights_not_to_quantize";
+    const cJSON *list = cJSON_GetObjectItemCaseSensitive(j->cat->quant, key), *entry;
 
+    if (list && !cJSON_IsNull(list) && !cJSON_IsArray(list))
+        return glmq_fail(err, GLMQ_E_FORMAT, "%s is no list", key);
     cJSON_ArrayForEach(entry, list)
     {
         const char *name = cJSON_GetStringValue(entry);
-        if (name && glmq_strmap_add(&j->plain, name, strlen(name), 1, NULL) < 0)
-            return glmq_fail(err, GLMQ_E_NOMEM, "linear_weights_not_to_quantize");
+        if (!name) return glmq_fail(err, GLMQ_E_FORMAT, "%s has an entry that is no string", key);
+        if (glmq_strmap_add(&j->plain, name, strlen(name), 1, NULL) < 0)
+            return glmq_fail(err, GLMQ_E_NOMEM, "%s", key);
     }
     return GLMQ_OK;
 }
@@ -75,8 +79,7 @@ static glmq_status read_config(job *j, glmq_error *err)
         if (p->stated && (!glmq_json_u64(node, &p->value) || p->value == 0))
             return glmq_fail(err, GLMQ_E_FORMAT, "%s is no number above 0", p->key);
     }
-    return read_plain(j, cJSON_GetObjectItemCaseSensitive(q, "linear_weights_not_to_quantize"),
-                      err);
+    return read_plain(j, err);
 }
 
 /* What is stored against what is configured; 0 when there is no configuration. */

@@ -217,6 +217,11 @@ static const ct_scheme *other_scheme(const job *j, const ct_scheme *not_this,
     return NULL;
 }
 
+static int lacks_zeros(const ct_scheme *s, const glmq_encoding *e)
+{
+    return s && s->type == CT_INT && !s->symmetric && e->zero_kind == GLMQ_ZERO_MID;
+}
+
 /* The module's scheme should describe its arrays; some other must, where there are several. */
 static glmq_status compare(job *j, const glmq_module *m, const ct_scheme *scheme, glmq_encoding *e,
                            uint64_t cols, glmq_error *err)
@@ -228,15 +233,37 @@ static glmq_status compare(job *j, const glmq_module *m, const ct_scheme *scheme
     if (s && s->strategy == STRATEGY_GROUP) e->group = (uint32_t)s->group;
     if (why && (s || only)) remember(j, m, scheme, why);
     if (s || j->config.count == 0) return GLMQ_OK;
-    if (!only)
-        return glmq_fail(err, GLMQ_E_FORMAT, "%.*s: no config group describes its arrays",
-                         (int)m->name_len, m->name);
-    if (only->type == CT_INT && !only->symmetric && e->zero_kind == GLMQ_ZERO_MID)
+    if (lacks_zeros(only ? only : scheme, e))
         return glmq_fail(err, GLMQ_E_FORMAT,
                          "%.*s.weight_zero_point is missing, the config says "
                          "asymmetric",
                          (int)m->name_len, m->name);
+    if (!only)
+        return glmq_fail(err, GLMQ_E_FORMAT, "%.*s: no config group describes its arrays",
+                         (int)m->name_len, m->name);
     if (!why) remember(j, m, only, disagrees(only, e, cols));
+    return GLMQ_OK;
+}
+
+/* Old releases stored zero points of symmetric modules too, all in the middle.  Others are a
+ * contradiction: some loaders look at them, some do not.  The first row's tell. */
+static glmq_status doubt_zeros(job *j, const glmq_module *m, const ct_scheme *scheme,
+                               const glmq_encoding *e, uint64_t cols, glmq_error *err)
+{
+    const glmq_array *z = m->slot[GLMQ_SLOT_ZEROS];
+    const size_t width = e->variant & CT_ZERO_I8 ? 1 : 4;
+    const uint32_t mask = (1u << e->bits) - 1, middle = width == 1 ? 0 : 1u << (e->bits - 1);
+    uint8_t row[4096];
+    uint64_t n = z && z->rank == 2 ? z->dims[1] : 1;
+    uint32_t off = 0;
+
+    if (!z || !scheme || !scheme->symmetric || disagrees(scheme, e, cols)) return GLMQ_OK;
+    if (n > z->bytes / width) n = z->bytes / width;
+    if (n > sizeof row / width) n = sizeof row / width;
+    GLMQ_TRY(glmq_source_read(j->cat->source, z->file, z->offset, row, (size_t)n * width, err));
+    for (size_t i = 0; i < n; i++)
+        off |= (width == 1 ? row[i] : load_le32(row + 4 * i) & mask) ^ middle;
+    if (off) remember(j, m, scheme, "symmetry: zero points are stored");
     return GLMQ_OK;
 }
 
@@ -287,6 +314,9 @@ static glmq_status add_integers(job *j, const glmq_module *m, const ct_scheme *s
     if (!m->slot[GLMQ_SLOT_SCALES])
         return glmq_fail(err, GLMQ_E_FORMAT, "%.*s.weight_scale is missing", (int)m->name_len,
                          m->name);
+    if (packed && !m->slot[GLMQ_SLOT_SHAPE])
+        return glmq_fail(err, GLMQ_E_FORMAT, "%.*s.weight_shape is missing", (int)m->name_len,
+                         m->name);
     GLMQ_TRY(measure_shape(j, m, codes, &rows, &cols, err));
     if (packed) GLMQ_TRY(measure_bits(j, scheme, codes, cols, &e, err));
     if (!packed && scheme && scheme->type == CT_INT && scheme->bits >= 2 && scheme->bits < 8)
@@ -295,6 +325,7 @@ static glmq_status add_integers(job *j, const glmq_module *m, const ct_scheme *s
     GLMQ_TRY(measure_zeros(m, &e, err));
     GLMQ_TRY(glmq_perm_look(j->cat, m->slot[GLMQ_SLOT_PERM], cols, e.group, &e.act_order, err));
     GLMQ_TRY(compare(j, m, scheme, &e, cols, err));
+    GLMQ_TRY(doubt_zeros(j, m, scheme, &e, cols, err));
     whole.slot[GLMQ_SLOT_CODES] = codes;
     return glmq_hf_add_module(j->g, j->cat, &whole, &e, rows, cols, err);
 }
@@ -312,7 +343,7 @@ static int is_activation(const char *name)
 
 static glmq_status add_plain(job *j, const glmq_array *a, glmq_error *err)
 {
-    if (!is_activation(a->name)) return glmq_hf_add_plain(j->g, j->cat, a, err);
+    if (!is_activation(a->name)) return glmq_hf_add_unscaled(j->g, j->cat, a, "weight_scale", err);
     return glmq_hf_drop(j->g, j->cat, a, GLMQ_NOTE, "a parameter of activations, no weight", err);
 }
 

@@ -27,6 +27,7 @@ enum { USUAL_BLOCK = 128 };
 typedef struct {
     glmq_graph *g;
     const glmq_catalog *cat;
+    const char *scale;  /* what scales are called */
     uint64_t block[2];  /* rows, columns */
     const cJSON *plain; /* modules that the config says are not converted */
     glmq_tally unwanted;
@@ -79,7 +80,7 @@ static glmq_status add_module(void *user, const glmq_module *m, glmq_error *err)
     const glmq_array *scales = m->slot[GLMQ_SLOT_SCALES];
     const glmq_array *input = m->slot[GLMQ_SLOT_INPUT_SCALE];
 
-    if (!m->quantized) return glmq_hf_add_plain(j->g, j->cat, m->plain, err);
+    if (!m->quantized) return glmq_hf_add_unscaled(j->g, j->cat, m->plain, j->scale, err);
     if (!m->plain)
         return glmq_fail(err, GLMQ_E_FORMAT, "%s: its weight is missing",
                          scales ? scales->name : input->name);
@@ -177,6 +178,8 @@ static glmq_status fp8_open(glmq_graph *g, const glmq_catalog *cat, glmq_error *
     job j = { .g = g, .cat = cat };
 
     if (glmq_modelopt_is(cat)) return glmq_modelopt_open(g, cat, err);
+    j.scale = glmq_catalog_has_suffix(cat, "weight_scale", GLMQ_DT_NONE) ? "weight_scale"
+                                                                         : "weight_scale_inv";
     GLMQ_TRY(glmq_within(err, read_config(&j, err), "%s",
                          cat->quant_file ? cat->quant_file : "config.json"));
     GLMQ_TRY(glmq_modules_each(cat, slots, GLMQ_COUNT(slots), add_module, &j, err));

@@ -462,7 +462,7 @@ glmq_status glmq_gptq_begin(glmq_gptq_modules **out, glmq_graph *g, const glmq_c
 }
 
 glmq_status glmq_gptq_add(glmq_gptq_modules *modules, const glmq_module *m, const cJSON *entry,
-                          glmq_error *err)
+                          int searched, glmq_error *err)
 {
     glmq_override says = { .sym = -1 };
 
@@ -472,6 +472,7 @@ glmq_status glmq_gptq_add(glmq_gptq_modules *modules, const glmq_module *m, cons
                              slots[i].suffix);
     if (entry) glmq_override_read(entry, &says);
     if (entry) says.key = entry->string;
+    says.searched = searched;
     return add_quantized(modules, m, &says, err);
 }
 

@@ -11,9 +11,10 @@ typedef struct glmq_gptq_modules glmq_gptq_modules;
 glmq_status glmq_gptq_begin(glmq_gptq_modules **out, glmq_graph *g, const glmq_catalog *cat,
                             glmq_error *err);
 /* A module with slots as in GPTQ: one that lacks a required one is GLMQ_E_FORMAT.  `entry`: what
- * the config says of it; NULL: nothing. */
+ * the config says of it (NULL: nothing), and whether it was found by a pattern: one that is
+ * not true is noted then, not refused. */
 glmq_status glmq_gptq_add(glmq_gptq_modules *modules, const glmq_module *m, const cJSON *entry,
-                          glmq_error *err);
+                          int searched, glmq_error *err);
 /* Notes what the config says otherwise. */
 glmq_status glmq_gptq_finish(const glmq_gptq_modules *modules, glmq_error *err);
 void glmq_gptq_end(glmq_gptq_modules *modules);

@@ -184,17 +184,33 @@ static glmq_status check_module(const glmq_module *m, const glmq_slot_name *slot
     return GLMQ_OK;
 }
 
+/* Any of a module's arrays: they are all in one file, but where shards end. */
+static const glmq_array *first_array(const glmq_module *m)
+{
+    int i = 0;
+
+    if (m->plain) return m->plain;
+    while (i < GLMQ_SLOTS - 1 && !m->slot[i]) i++;
+    return m->slot[i];
+}
+
+static glmq_status name_file(const glmq_catalog *cat, const glmq_module *m, glmq_status st,
+                             glmq_error *err)
+{
+    if (glmq_source_is_file(cat->source)) return st; /* its path stands before everything */
+    return glmq_within(err, st, "%s", glmq_source_name(cat->source, first_array(m)->file));
+}
+
 /* A module that cannot be read, where that is to be told and not to end it all. */
 static glmq_status leave_out(const glmq_catalog *cat, const glmq_module *m, glmq_status st,
                              glmq_error *err)
 {
     glmq_graph *g = cat->tolerant;
-    const glmq_array *first = m->plain;
+    const glmq_array *first = first_array(m);
     char name[320];
 
     for (int i = 0; i < GLMQ_SLOTS; i++) {
         if (!m->slot[i]) continue;
-        if (!first) first = m->slot[i];
         if (g->fate[m->slot[i] - cat->arrays] == FATE_UNKNOWN)
             glmq_graph_drop(g, (size_t)(m->slot[i] - cat->arrays), "its tensor cannot be read");
     }
@@ -224,7 +240,7 @@ static glmq_status each_module(const glmq_catalog *cat, const modules *list,
         st = check_module(m, slots, n, err);
         if (!st) st = each(user, m, err);
         if (!st) continue;
-        if (!cat->tolerant || ++bad == list->count) return st;
+        if (!cat->tolerant || ++bad == list->count) return name_file(cat, m, st, err);
         GLMQ_TRY(leave_out(cat, m, st, err));
     }
     return GLMQ_OK;
@@ -418,6 +434,19 @@ glmq_status glmq_hf_add_plain(glmq_graph *g, const glmq_catalog *cat, const glmq
         return glmq_fail(err, GLMQ_E_FORMAT, "%s: %d dimensions", a->name, a->rank);
     whole_part(cat, a, rows, cols, &p);
     return glmq_graph_add(g, m.row->role, m.layer, m.expert, rank, &p, err);
+}
+
+glmq_status glmq_hf_add_unscaled(glmq_graph *g, const glmq_catalog *cat, const glmq_array *a,
+                                 const char *scale, glmq_error *err)
+{
+    const int codes = a->dtype == GLMQ_DT_F8_E4M3 || a->dtype == GLMQ_DT_I8;
+    const size_t len = strlen(a->name);
+
+    if (!codes || a->rank != 2 || !glmq_ends_with(a->name, ".weight"))
+        return glmq_hf_add_plain(g, cat, a, err);
+    return glmq_fail(err, GLMQ_E_FORMAT, "%.*s%s is missing, the weight is %s",
+                     (int)(len - strlen("weight")), a->name, scale,
+                     glmq_dtype_name((glmq_dtype)a->dtype));
 }
 
 /* ---- quantized modules ---- */

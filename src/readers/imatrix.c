@@ -114,7 +114,8 @@ static glmq_status add_sums(glmq_imatrix *im, const glmq_array *sums, glmq_error
     if (!counts)
         return glmq_fail(err, GLMQ_E_FORMAT, "%.*s%s is missing", (int)len, sums->name, count_tail);
     GLMQ_TRY(check_f32(counts, err));
-    if (sums->rank > 1) e.matrices = e.values / sums->dims[sums->rank - 1];
+    /* One count serves all matrices of a stack that each token goes through (attn_k_b). */
+    if (sums->rank > 1 && counts->bytes > 4) e.matrices = e.values / sums->dims[sums->rank - 1];
     if (counts->bytes / 4 != e.matrices)
         return glmq_fail(err, GLMQ_E_FORMAT, "%s: %" PRIu64 " counts, expected %" PRIu64,
                          counts->name, counts->bytes / 4, e.matrices);

@@ -74,6 +74,10 @@ glmq_status glmq_hf_refuse_companion(const glmq_array *a, glmq_error *err);
  * everything.  Unknown names become role OTHER. */
 glmq_status glmq_hf_add_plain(glmq_graph *g, const glmq_catalog *cat, const glmq_array *a,
                               glmq_error *err);
+/* The same in a checkpoint whose codes have scales called `scale` beside them: here a weight of
+ * codes is one whose scales are missing. */
+glmq_status glmq_hf_add_unscaled(glmq_graph *g, const glmq_catalog *cat, const glmq_array *a,
+                                 const char *scale, glmq_error *err);
 /* Adds the experts that lie below each other in `all`, `per` rows for each tensor: of one kind,
  * or of each expert gate and then up, as the row of `m` says. */
 glmq_status glmq_hf_add_stack(glmq_graph *g, const glmq_name_match *m, const glmq_part *all,

@@ -121,22 +121,24 @@ static glmq_status refuse_codes(const job *j, const glmq_array *codes, const vq_
                                 uint64_t rows, uint64_t cols, glmq_error *err)
 {
     const uint64_t words = vq_form_elements(VQ_I32, tier->code_bits, cols / tier->width);
+    const int turned = j->config.turned != 0;
+    const uint64_t want[2] = { turned ? words : rows, turned ? rows : words };
     char dims[96], hint[96] = "";
     vq_form form;
 
+    if (codes->rank == 2 && codes->dims[0] == want[1] && codes->dims[1] == want[0])
+        snprintf(hint, sizeof hint,
+                 "; they are stored the other way round, which vq.packing \"%s\" would say",
+                 turned ? "lsb-first" : "lsb-first-t");
     for (size_t i = 0; i < j->config.tiers && !hint[0]; i++)
-        if (vq_form_of(codes, &j->config.tier[i], rows, cols, 0, &form))
+        if (vq_form_of(codes, &j->config.tier[i], rows, cols, turned, &form))
             snprintf(hint, sizeof hint, "; the data would fit the tier of %s bits",
                      j->config.tier[i].bits);
-    if (!hint[0] && codes->dims[1] == rows && codes->dims[0] == words)
-        snprintf(hint, sizeof hint,
-                 "; they are stored the other way round, which "
-                 "vq.packing \"lsb-first-t\" would say");
     return glmq_fail(err, GLMQ_E_FORMAT,
                      "%s: %s [%s], expected I32 [%" PRIu64 ", %" PRIu64
                      "] for %s bits (codes of %u bits, d %u, %" PRIu64 " columns)%s",
                      codes->name, glmq_dtype_name((glmq_dtype)codes->dtype),
-                     glmq_array_shape(codes, dims), rows, words, tier->bits, tier->code_bits,
+                     glmq_array_shape(codes, dims), want[0], want[1], tier->bits, tier->code_bits,
                      tier->width, cols, hint);
 }
 
@@ -225,10 +227,17 @@ static glmq_status add_silent(job *j, const glmq_module *m, glmq_error *err)
 
 /* ---- stacked experts ---- */
 
+static const char stack[] = ".mlp.switch_mlp.";
+
+static int is_stack(const glmq_module *m)
+{
+    return memmem(m->name, m->name_len, stack, sizeof stack - 1) != NULL;
+}
+
 /* "model.layers.3.mlp.switch_mlp.gate_proj": the role of all experts' matrices in the stack. */
 static int match_stack(const job *j, const glmq_module *m, glmq_name_match *out)
 {
-    static const char stack[] = ".mlp.switch_mlp.", one[] = ".mlp.experts.0.";
+    static const char one[] = ".mlp.experts.0.";
     const char *at = memmem(m->name, m->name_len, stack, sizeof stack - 1);
     const char *root = memmem(m->name, m->name_len, "model.layers.", 13);
     char name[GLMQ_NAME_MAX];
@@ -344,23 +353,33 @@ static glmq_status add_unquantized(job *j, const glmq_module *m, const cJSON *en
     return glmq_hf_add_plain(j->g, j->cat, a, err);
 }
 
+/* A pattern that marks as vq what is GPTQ is too wide, no more. */
+static glmq_status match_pattern(job *j, const glmq_module *m, int alone, const cJSON **entry,
+                                 glmq_error *err)
+{
+    GLMQ_TRY(vq_config_match(&j->config, m->name, m->name_len, entry, err));
+    if (!alone && vq_entry_is_marked(&j->config, *entry)) *entry = NULL;
+    return GLMQ_OK;
+}
+
 static glmq_status add_module(void *user, const glmq_module *m, glmq_error *err)
 {
     job *j = user;
     const glmq_array *codes = m->slot[GLMQ_SLOT_CODES];
     const cJSON *entry = vq_config_find(&j->config, m->name, m->name_len);
+    const int searched = !entry;
     int alone = codes && m->slot[GLMQ_SLOT_SCALES];
 
     if (!m->quantized) return add_unquantized(j, m, entry, err);
     for (int i = 0; i < GLMQ_SLOTS; i++)
         alone &= !m->slot[i] || i == GLMQ_SLOT_CODES || i == GLMQ_SLOT_SCALES;
-    if (!entry && alone) GLMQ_TRY(vq_config_match(&j->config, m->name, m->name_len, &entry, err));
+    if (searched) GLMQ_TRY(match_pattern(j, m, alone, &entry, err));
     if (vq_entry_is_marked(&j->config, entry)) {
         if (!alone || m->plain) return refuse_marked(m, err);
-        return codes->rank == 3 ? add_stack(j, m, entry, err) : add_marked(j, m, entry, err);
+        return is_stack(m) ? add_stack(j, m, entry, err) : add_marked(j, m, entry, err);
     }
     if (alone && !entry) return add_silent(j, m, err);
-    return glmq_gptq_add(j->gptq, m, entry, err);
+    return glmq_gptq_add(j->gptq, m, entry, searched, err);
 }
 
 /* ---- codebooks ---- */
@@ -405,7 +424,7 @@ static glmq_status miss(job *j, const char *code, const char *text, glmq_error *
 static glmq_status miss_book(job *j, const use *u, glmq_error *err)
 {
     const vq_tier *t = &u->tier[0];
-    const char *named = j->config.codebooks_file ? j->config.codebooks_file : "";
+    const char *named = vq_books_other_file(&j->config);
     const char *folder = j->g->vq_codebooks;
     char text[900], pt[64];
     size_t n;
@@ -419,8 +438,8 @@ static glmq_status miss_book(job *j, const use *u, glmq_error *err)
         snprintf(text + n, sizeof text - n,
                  "; it is neither in %.100s%svq_codebooks.safetensors, nor in the shards, nor %s "
                  "in %.300s%s",
-                 named, *named ? ", " : "", pt, folder ? folder : "a folder given with ",
-                 folder ? "" : "--vq-codebooks");
+                 named ? named : "", named ? ", " : "", pt,
+                 folder ? folder : "a folder given with ", folder ? "" : "--vq-codebooks");
     return miss(j, "missing-codebook", text, err);
 }
 

@@ -14,6 +14,12 @@ enum { FLOATS_MAX = 1 << 26 }; /* of a codebook */
 
 static const char usual_file[] = "vq_codebooks.safetensors";
 
+const char *vq_books_other_file(const vq_config *c)
+{
+    const char *named = c->codebooks_file;
+    return named && strcmp(named, usual_file) != 0 ? named : NULL;
+}
+
 /* ---- names ---- */
 
 /* What the quantizer's own files are called, where that says less than d and K. */

@@ -33,6 +33,8 @@ void vq_books_close(vq_books *b);
 
 /* Is this array of a shard a codebook, by its name? */
 int vq_is_book(const vq_config *c, const glmq_array *a);
+/* The file that the config names for codebooks, unless it is the usual one; else NULL. */
+const char *vq_books_other_file(const vq_config *c);
 /* The name of the .pt file in which a tier's codebook is expected. */
 void vq_pt_name(const vq_tier *tier, char *text, size_t cap);
 #endif

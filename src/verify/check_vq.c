@@ -191,7 +191,7 @@ static double limit_of(const pool *p)
 {
     const double scatter = 2.94 / sqrt((double)p->sums.groups);
     const double usual = 2.94 / sqrt((double)VQ_POWER_GROUPS);
-    return vq_power_limit(p->book) + (scatter > usual ? 2 * (scatter - usual) : 0);
+    return vq_power_limit(p->book, &p->sums) + (scatter > usual ? 2 * (scatter - usual) : 0);
 }
 
 static glmq_status tell_pool(const run *r, const pool *p, glmq_error *err)
@@ -204,8 +204,8 @@ static glmq_status tell_pool(const run *r, const pool *p, glmq_error *err)
                        " tensors of %.3g bits, at most %.2f was to be expected: mismatch of layout "
                        "or codebook %s suspected",
                        v, p->sums.groups, p->tensors,
-                       log2((double)p->book->entries) / p->book->width, vq_power_limit(p->book),
-                       p->book->name))
+                       log2((double)p->book->entries) / p->book->width,
+                       vq_power_limit(p->book, &p->sums), p->book->name))
         return glmq_fail(err, GLMQ_E_NOMEM, "list of problems");
     return GLMQ_OK;
 }

@@ -73,15 +73,21 @@ static glmq_status check_permutation(const char *what, const uint32_t *index, ui
                      count, expected);
 }
 
+static glmq_status check_permutations(const glmq_permutation *p, const glmq_tensor *t,
+                                      glmq_error *err)
+{
+    GLMQ_TRY(check_permutation("rows", p->rows, p->row_count, t->rows, err));
+    return check_permutation("columns", p->cols, p->col_count, t->cols, err);
+}
+
 static glmq_status open_rows(ordered_rows *o, glmq_error *err)
 {
     const glmq_permutation *p = o->perm;
 
     if (!p) return GLMQ_OK;
-    GLMQ_TRY(check_permutation("rows", p->rows, p->row_count, o->t->rows, err));
-    GLMQ_TRY(check_permutation("columns", p->cols, p->col_count, o->t->cols, err));
+    GLMQ_TRY(glmq_within(err, check_permutations(p, o->t, err), "%s", o->t->name));
     o->whole = glmq_alloc((size_t)(o->t->rows * o->t->cols * sizeof(float)));
-    if (!o->whole) return glmq_fail(err, GLMQ_E_NOMEM, "its F32 values");
+    if (!o->whole) return glmq_fail(err, GLMQ_E_NOMEM, "%s: its F32 values", o->t->name);
     return glmq_tensor_fetch_rows(o->fetch, 0, o->t->rows, o->whole, err);
 }
 
@@ -111,8 +117,10 @@ static glmq_status walk(glmq_comparer *c, ordered_rows *a, const glmq_tensor *tb
     float *wb = wa + tile * cols;
     for (uint64_t row = 0; row < tb->rows; row += tile) {
         const uint64_t rows = tile < tb->rows - row ? tile : tb->rows - row, n = rows * cols;
-        GLMQ_TRY(read_rows(a, row, rows, wa, err));
-        GLMQ_TRY(glmq_tensor_fetch_rows(c->tb, row, rows, wb, err));
+        GLMQ_TRY(glmq_within(err, read_rows(a, row, rows, wa, err), "%s",
+                             glmq_source_path(glmq_graph_source(c->a))));
+        GLMQ_TRY(glmq_within(err, glmq_tensor_fetch_rows(c->tb, row, rows, wb, err), "%s",
+                             glmq_source_path(glmq_graph_source(c->b))));
         glmq_hash_add_values(c->ha, wa, (size_t)n);
         glmq_hash_add_values(c->hb, wb, (size_t)n);
         add_tile(s, wa, wb, row * cols, n);
@@ -124,8 +132,7 @@ static glmq_status open_side(glmq_tensor_fetch *f, const glmq_graph *g, const gl
                              glmq_error *err)
 {
     const glmq_source *src = glmq_graph_source(g);
-    return glmq_within(err, glmq_tensor_fetch_open(f, src, t, err), "%s: %s", glmq_source_path(src),
-                       t->name);
+    return glmq_within(err, glmq_tensor_fetch_open(f, src, t, err), "%s", glmq_source_path(src));
 }
 
 glmq_status glmq_compare_values(glmq_comparer *c, glmq_compare_row *row, glmq_error *err)
@@ -140,8 +147,7 @@ glmq_status glmq_compare_values(glmq_comparer *c, glmq_compare_row *row, glmq_er
     GLMQ_TRY(open_side(c->tb, c->b, d->b, err));
     glmq_hash_reset(c->ha);
     glmq_hash_reset(c->hb);
-    st = glmq_within(err, open_rows(&a, err), "%s: %s", glmq_source_path(glmq_graph_source(c->a)),
-                     d->name);
+    st = glmq_within(err, open_rows(&a, err), "%s", glmq_source_path(glmq_graph_source(c->a)));
     if (!st) st = walk(c, &a, d->b, &s, err);
     glmq_free(a.whole);
     if (st) return st;

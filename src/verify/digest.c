@@ -55,8 +55,8 @@ static glmq_status tensor_digest(void *user, int worker, size_t i, glmq_error *e
     const digests *d = user;
     const glmq_tensor *t = glmq_graph_tensor(d->graph, d->list[i]);
     (void)worker;
-    return glmq_within(err, glmq_tensor_digest(d->graph, t, d->hex[d->list[i]], err), "%s: %s",
-                       glmq_source_path(d->source), t->name);
+    return glmq_within(err, glmq_tensor_digest(d->graph, t, d->hex[d->list[i]], err), "%s",
+                       glmq_source_path(d->source));
 }
 
 static glmq_status model_digest(const digests *d, char model[33], glmq_error *err)

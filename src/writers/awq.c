@@ -18,6 +18,7 @@ static const glmq_int_format format = {
     .scale_dtype = GLMQ_DT_F16,
     .only_bits = 4,
     .no_order = 1,
+    .whole_groups = 1,
     .order_note = "AWQ has no place for activation order (--unpermute takes it off down_proj)",
 };
 

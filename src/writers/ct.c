@@ -30,6 +30,7 @@ static const glmq_int_format format = {
                "scale=bf16 or f16 or f32, rule=best or peer",
     .refused = refused,
     .whole_tensor = 1,
+    .whole_groups = 1,
     .order_note = "columns in activation order: compressed-tensors 0.19 and later do not load them "
                   "(--unpermute takes it off down_proj)",
 };

@@ -195,6 +195,12 @@ static int fits(const glmq_encoding *enc, const glmq_tensor *x)
     return enc->codec->layout(enc, x->rows, x->cols, &l, NULL) == GLMQ_OK;
 }
 
+/* Ends every row in a group with fewer columns than the others. */
+static int ends_short(const glmq_encoding *enc, const glmq_tensor *x)
+{
+    return enc->group && x->cols % enc->group;
+}
+
 static void stay(glmq_want *want, const glmq_tensor *x, const char *reason)
 {
     want->enc =
@@ -250,6 +256,8 @@ static void follow_source(const glmq_int_format *f, const glmq_target *t, const 
         e.group_rows = t->enc.group_rows;
     }
     if (!f->whole_tensor) e.group_rows = 1;
+    if (f->whole_tensor && e.group > x->cols && e.group == x->part[0].enc.group)
+        e.group = 0; /* its one group is the row */
     if (f->only_bits && e.bits != f->only_bits) {
         if (e.bits > f->only_bits && !want->reason) want->reason = "the format has fewer bits";
         e.bits = f->only_bits;
@@ -260,7 +268,10 @@ static void follow_source(const glmq_int_format *f, const glmq_target *t, const 
     }
     want->enc = e;
     if (e.act_order == GLMQ_ACT_ORDER && !want->reason) want->reason = f->order_note;
-    if (!fits(&e, x)) stay(want, x, "its shape does not fill the packing: F32 holds its values");
+    if (ends_short(&e, x) && (f->whole_groups || e.group != x->part[0].enc.group))
+        stay(want, x, "its columns are no multiple of the group: F32 holds its values");
+    else if (!fits(&e, x))
+        stay(want, x, "its shape does not fill the packing: F32 holds its values");
 }
 
 /* A tensor that the source stores plain. */
@@ -270,7 +281,7 @@ static void quantize(const glmq_int_format *f, const glmq_target *t, const glmq_
     glmq_encoding e = t->enc;
     if (!f->floats) e.scale_dtype = scale_dtype(f, t, g, x);
     want->enc = e;
-    if (e.group && x->cols % e.group)
+    if (ends_short(&e, x))
         stay(want, x, "its columns are no multiple of the group");
     else if (!fits(&e, x))
         stay(want, x, "its shape does not fill the packing");
@@ -334,6 +345,11 @@ static glmq_status fit_one(const glmq_int_format *f, const glmq_target *t, const
     if (!quantizable(x))
         return glmq_fail(err, GLMQ_E_UNSUPPORTED, "%s: no loader of %s takes a quantized %s",
                          x->name, f->name, glmq_role_name(x->role));
+    if (f->whole_groups && ends_short(e, x))
+        return glmq_fail(err, GLMQ_E_UNSUPPORTED,
+                         "%s: %" PRIu64 " columns are no multiple of the group of %" PRIu32
+                         ", and no loader of %s takes a shorter one",
+                         x->name, x->cols, e->group, f->name);
     return glmq_within(err, e->codec->layout(e, x->rows, x->cols, &l, err), "%s", x->name);
 }
 
@@ -356,7 +372,7 @@ static glmq_status check_some(const glmq_plan *p, glmq_error *err)
     glmq_encoding_print(&p->target.enc, text, sizeof text);
     return glmq_fail(err, GLMQ_E_UNSUPPORTED,
                      "no tensor can be stored as %s: %s, the first, has %" PRIu64
-                     " rows and %" PRIu64 " columns; choose another group",
+                     " rows and %" PRIu64 " columns; choose another group or other bits",
                      text, left->name, left->rows, left->cols);
 }
 

@@ -14,6 +14,7 @@ typedef struct glmq_int_format {
     int floats;                 /* codes are no integers: bits and groups are fixed    */
     uint8_t only_bits;          /* it has no other width; 0: several                  */
     int no_order;               /* it has no place for a real act-order               */
+    int whole_groups;           /* its loaders refuse a shorter last group            */
     const char *order_note;     /* what the user should know of a real act-order here */
 } glmq_int_format;
 

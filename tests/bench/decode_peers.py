@@ -110,6 +110,19 @@ def ct_mxfp4(n, k):
     return ct_fp4(n, k, "mxfp4-pack-quantized", 32, lambda *s: torch.randint(115, 123, s, dtype=torch.uint8))
 
 
+# ---- ModelOpt ----
+
+
+def modelopt_nvfp4(n, k):
+    import torch
+    from modelopt.torch.quantization.qtensor.nvfp4_tensor import NVFP4QTensor
+
+    codes = torch.randint(0, 255, (n, k // 2), dtype=torch.uint8)
+    scale = torch.rand(n, k // 16).to(torch.float8_e4m3fn)
+    tensor = NVFP4QTensor(torch.Size((n, k)), torch.float32, codes)
+    return lambda: tensor.dequantize(torch.float32, scale=scale, double_scale=torch.tensor(0.01), block_sizes={-1: 16})
+
+
 # ---- GPTQModel: what its linear modules run to see their weights ----
 
 
@@ -191,8 +204,9 @@ PEERS = [
     ("fp8 channel", "compressed-tensors", lambda n, k: ct_fp8(n, k, strategy="channel")),
     ("fp8 128x128", "compressed-tensors",
      lambda n, k: ct_fp8(n, k, strategy="block", block_structure=[128, 128])),
-    ("nvfp4", "compressed-tensors", ct_nvfp4),
-    ("mxfp4", "compressed-tensors", ct_mxfp4),
+    ("nvfp4 ct", "compressed-tensors", ct_nvfp4),
+    ("nvfp4 modelopt", "modelopt", modelopt_nvfp4),
+    ("mxfp4 ct", "compressed-tensors", ct_mxfp4),
     ("gptq 2 g128", "gptqmodel", lambda n, k: gptq(n, k, 2, 128)),
     ("gptq 3 g128", "gptqmodel", lambda n, k: gptq(n, k, 3, 128)),
     ("gptq 4 g128", "gptqmodel", lambda n, k: gptq(n, k, 4, 128)),

@@ -438,6 +438,21 @@ static void a_list_that_denies_a_module_is_reported(void **state)
     edit_close(&e);
 }
 
+static void a_list_of_plain_weights_is_a_list_of_names(void **state)
+{
+    static const char key[] = "linear_weights_not_to_quantize";
+    edited e = edit_load(data_folder());
+    cJSON *q = edit_config(&e, "quantization_config");
+    (void)state;
+
+    cJSON_AddItemToArray(cJSON_GetObjectItem(q, key), cJSON_CreateNumber(1));
+    expect_refusal(&e, GLMQ_E_FORMAT, "not_to_quantize has an entry that is no string");
+    e = edit_load(data_folder());
+    q = edit_config(&e, "quantization_config");
+    cJSON_ReplaceItemInObject(q, key, cJSON_CreateString("lm_head.weight"));
+    expect_refusal(&e, GLMQ_E_FORMAT, "not_to_quantize is no list");
+}
+
 static void without_a_config_the_arrays_say_it_all(void **state)
 {
     edited e = edit_load(data_folder());
@@ -510,6 +525,7 @@ int main(void)
         cmocka_unit_test(scales_may_be_negative),
         cmocka_unit_test(scales_per_place_are_used_and_reported),
         cmocka_unit_test(a_list_that_denies_a_module_is_reported),
+        cmocka_unit_test(a_list_of_plain_weights_is_a_list_of_names),
         cmocka_unit_test(without_a_config_the_arrays_say_it_all),
         cmocka_unit_test(bits_per_weight_are_those_of_the_formula),
         cmocka_unit_test(folders_of_pickles_are_refused_by_name),

@@ -194,11 +194,21 @@ static glmq_encoding fp4_case(const cJSON *e)
     return number_of(e, "group") == 16 ? fp4_nvfp4(variant) : fp4_mxfp4(variant);
 }
 
+/* Blocks, rows (group 0) or the whole tensor (group_rows 0). */
+static glmq_encoding fp8_case(const cJSON *e)
+{
+    glmq_encoding enc = int_encoding("fp8", 8, (uint32_t)number_of(e, "group"), GLMQ_ZERO_MID,
+                                     dtype_of(glmq_json_string(e, "scale")), 0);
+    enc.group_rows = (uint16_t)number_of(e, "group_rows");
+    return enc;
+}
+
 static glmq_encoding case_encoding(const cJSON *e)
 {
     const char *codec = glmq_json_string(e, "codec"), *zeros = glmq_json_string(e, "zeros");
     glmq_encoding enc;
     if (strcmp(codec, "fp4") == 0) return fp4_case(e);
+    if (strcmp(codec, "fp8") == 0) return fp8_case(e);
     if (is_book_case(e)) return book_case(e);
     if (!zeros) return array_encoding(codec);
     enc = int_encoding(codec, number_of(e, "bits"), (uint32_t)number_of(e, "group"),

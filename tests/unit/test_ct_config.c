@@ -288,6 +288,66 @@ static void codes_of_old_releases_do_not_straddle_words(void **state)
     }
 }
 
+#define ASYM4 "\"weights\":{\"num_bits\":4,\"group_size\":8,\"symmetric\":false}"
+
+static void companions_that_the_scheme_demands_are_missed_by_name(void **state)
+{
+    static const struct {
+        const char *groups, *leaf, *dtype, *words;
+    } cases[] = {
+        { "\"a\":{\"targets\":[\"re:.*up\"]," ASYM4 "},\"b\":{\"targets\":[\"Linear\"]," INT8 "}",
+          NULL, NULL, "up_proj.weight_zero_point is missing, the config says asymmetric" },
+        { "\"a\":{\"targets\":[\"Linear\"]," INT4 "}", "weight", "I8",
+          "down_proj.weight_scale is missing, the weight is I8" },
+        { "\"a\":{\"targets\":[\"Linear\"]," INT4 "}", "weight", "F8_E4M3",
+          "down_proj.weight_scale is missing, the weight is F8_E4M3" },
+    };
+    static const char down[] = "model.layers.1.mlp.experts.1.down_proj";
+    (void)state;
+    for (size_t i = 0; i < GLMQ_COUNT(cases); i++) {
+        checkpoint c = ct_model(cases[i].groups, "");
+        if (cases[i].leaf) {
+            const stored *w = find_in(&c, down, cases[i].leaf);
+            const uint64_t rows = w->dims[0], cols = w->dims[1];
+
+            remove_from(&c, down, cases[i].leaf);
+            add_to(&c, down, cases[i].leaf, cases[i].dtype, 2, rows, cols);
+        }
+        must_refuse(&c, GLMQ_E_FORMAT, cases[i].words);
+    }
+}
+
+/* Releases before 0.9 stored zero points in the middle; any other belies the config. */
+static void zero_points_of_a_symmetric_scheme_are_noted_unless_in_the_middle(void **state)
+{
+    static const struct {
+        const char *dtype;
+        uint64_t rows;
+        uint8_t byte;
+        size_t problems;
+    } cases[] = {
+        { "I32", 2, 0x88, 0 },
+        { "I32", 2, 0x89, 1 },
+        { "I8", 16, 0, 0 },
+        { "I8", 16, 0xff, 1 },
+    };
+    (void)state;
+    for (size_t i = 0; i < GLMQ_COUNT(cases); i++) {
+        checkpoint c = ct_model("\"a\":{\"targets\":[\"Linear\"]," INT4 "}", "");
+        stored *z = add_to(&c, up, "weight_zero_point", cases[i].dtype, 2, cases[i].rows, 4);
+        opened o;
+
+        memset(z->data, cases[i].byte, z->bytes);
+        o = must_open(&c);
+        assert_int_equal(glmq_graph_problem_count(o.g), cases[i].problems);
+        if (cases[i].problems)
+            assert_non_null(strstr(problem(o.g, "config-mismatch")->message,
+                                   "in symmetry: zero points are stored"));
+        shut(&o);
+        discard(&c);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -301,6 +361,8 @@ int main(void)
         cmocka_unit_test(another_scheme_is_noted_and_none_refused),
         cmocka_unit_test(modules_that_the_config_denies_are_read_and_noted),
         cmocka_unit_test(codes_of_old_releases_do_not_straddle_words),
+        cmocka_unit_test(companions_that_the_scheme_demands_are_missed_by_name),
+        cmocka_unit_test(zero_points_of_a_symmetric_scheme_are_noted_unless_in_the_middle),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -368,6 +368,26 @@ static void every_allocation_may_fail(void **state)
     }
 }
 
+/* llama.cpp counts the tokens of a stack that all of them go through once (attn_k_b). */
+static void one_count_serves_a_stack_of_matrices(void **state)
+{
+    static const char name[] = "blk.1.ffn_down_exps.weight.counts";
+    size_t len;
+    char *data = slurp(data_path("sample.gguf"), &len);
+    char *info = memmem(data, len, name, sizeof name - 1);
+    bytes b = { 0 };
+    glmq_error err;
+    const uint64_t dims[2] = { 1, 1 };
+
+    (void)state;
+    assert_non_null(info);
+    info += sizeof name - 1 + 4; /* behind the name and the number of dimensions */
+    memcpy(info, dims, sizeof dims);
+    put(&b, data, len);
+    free(data);
+    if (open_bytes(b, &err)) fail_msg("%s", err.msg);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -378,6 +398,7 @@ int main(void)
         cmocka_unit_test(a_gguf_that_lies_is_refused),
         cmocka_unit_test(entries_belong_to_tensors_and_experts),
         cmocka_unit_test(every_allocation_may_fail),
+        cmocka_unit_test(one_count_serves_a_stack_of_matrices),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

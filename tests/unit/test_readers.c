@@ -675,7 +675,7 @@ static void ct_refuses_malformed_modules_by_name(void **state)
         const char *words;
     } cases[] = {
         { ct_lacks_scale, "up_proj.weight_scale is missing" },
-        { ct_lacks_shape, "up_proj lacks its array" },
+        { ct_lacks_shape, "up_proj.weight_shape is missing" },
         { ct_lacks_codes, "up_proj.weight_scale: its weight is missing" },
         { has_both, "both model.layers.1.mlp.experts.1.up_proj.weight" },
         { ct_flat_codes, "up_proj.weight_packed: 1 dimensions" },
@@ -704,7 +704,7 @@ static void ct_refuses_bad_data_by_name(void **state)
     (void)state;
     s = find_in(&c, up, "weight_scale");
     s->data[2 * 13] = 0x80, s->data[2 * 13 + 1] = 0x7f; /* Inf, row 3 */
-    must_not_decode(&c, up_weight, "scale 13 is not finite");
+    must_not_decode(&c, up_weight, "the scale of row 3, group 1 is not finite");
     c = ct_model(CT_G8);
     memcpy(find_in(&c, up, "weight_shape")->data, wrong, sizeof wrong);
     must_not_decode(&c, up_weight, "weight_shape says 16 x 31");

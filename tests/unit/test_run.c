@@ -648,6 +648,7 @@ static void weights_that_are_not_finite_are_named(void **state)
     assert_int_equal(convert(source, p.out, "gptq:group=32", NULL, NULL, NULL, &err),
                      GLMQ_E_FORMAT);
     assert_non_null(strstr(err.msg, name));
+    assert_ptr_equal(strstr(err.msg, strrchr(file, '/') + 1), err.msg); /* the file comes first */
     assert_non_null(strstr(err.msg, "row 0, column 3 is not finite"));
     assert_false(glmq_out_exists(p.out));
     /* a copy is a copy */

@@ -670,7 +670,7 @@ static void norms_are_finite_and_should_be_positive(void **state)
     o = must_open(&c, CONFIG "}");
     assert_int_equal(glmq_tensor_digest(o.g, glmq_graph_find(o.g, up_weight), hex, &o.err),
                      GLMQ_E_FORMAT);
-    assert_non_null(strstr(o.err.msg, "scale 3 is not finite"));
+    assert_non_null(strstr(o.err.msg, "the scale of row 1, group 1 is not finite"));
     assert_int_equal(count_found(&o, "scale-not-finite"), 1);
     shut(&o);
     discard(&c);

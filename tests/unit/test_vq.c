@@ -387,6 +387,30 @@ static void codebooks_of_other_codes_are_suspected(void **state)
     }
 }
 
+/* Measured on codes of normally distributed weights, with books fitted to them. */
+static void v_is_asked_only_what_it_tells(void **state)
+{
+    static const struct {
+        uint32_t entries, width;
+        uint64_t each; /* codes to a group */
+        double right;  /* V of codes that belong to the book */
+    } cases[] = {
+        { 4096, 4, 32, 0.10 }, { 256, 4, 32, 0.32 }, { 16, 2, 16, 0.40 },  { 64, 4, 2, 0.66 },
+        { 3, 1, 8, 0.70 },     { 6, 2, 2, 0.84 },    { 256, 8, 16, 0.88 }, { 16, 4, 16, 0.98 },
+        { 64, 8, 4, 0.97 },    { 4, 2, 2, 1.02 },    { 256, 4, 1, 1.00 },
+    };
+    (void)state;
+
+    for (size_t i = 0; i < GLMQ_COUNT(cases); i++) {
+        const vq_book book = { .entries = cases[i].entries, .width = cases[i].width };
+        const vq_power p = { .groups = 20000, .codes = 20000 * cases[i].each };
+        const double limit = vq_power_limit(&book, &p);
+
+        if (limit <= cases[i].right || (cases[i].right < 0.9 && limit >= 0.95))
+            fail_msg("%u entries of %u: %f", book.entries, book.width, limit);
+    }
+}
+
 static void bad_codes_and_padding_are_problems_of_their_tensor(void **state)
 {
     size_t books;
@@ -478,6 +502,7 @@ int main(void)
         cmocka_unit_test(codes_choose_among_codebooks_without_a_name),
         cmocka_unit_test(good_checkpoints_pass_the_check),
         cmocka_unit_test(codebooks_of_other_codes_are_suspected),
+        cmocka_unit_test(v_is_asked_only_what_it_tells),
         cmocka_unit_test(bad_codes_and_padding_are_problems_of_their_tensor),
         cmocka_unit_test(runs_of_full_zero_fields_are_suspicious),
         cmocka_unit_test(bits_per_weight_count_the_codebook),

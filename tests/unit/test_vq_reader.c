@@ -98,6 +98,11 @@ static void codebooks_of_another_size_or_not_finite_are_refused(void **state)
     e = load_small(&books);
     cJSON_SetValuestring(edit_config(&e, "quantization_config.vq.codebooks_file"), "../x");
     expect_refusal(&e, books, GLMQ_E_FORMAT, "codebooks_file \"../x\" is no plain file name");
+    e = load_small(&books); /* where it was searched for, each place once */
+    cJSON_SetValuestring(edit_config(&e, "quantization_config.vq.codebooks_file"),
+                         "vq_codebooks.safetensors");
+    expect_refusal(&e, books, GLMQ_E_FORMAT,
+                   "it is neither in vq_codebooks.safetensors, nor in the shards");
 }
 
 /* ---- malformed modules ---- */
@@ -146,6 +151,17 @@ static void shapes_that_do_not_fit_say_what_would(void **state)
     expect_refusal(&e, books, GLMQ_E_FORMAT,
                    "they are stored the other way round, which vq.packing \"lsb-first-t\" would "
                    "say");
+    e = load_small(&books);
+    cJSON_SetValuestring(edit_config(&e, "quantization_config.vq.packing"), "lsb-first-t");
+    expect_refusal(&e, books, GLMQ_E_FORMAT,
+                   "they are stored the other way round, which vq.packing \"lsb-first\" would say");
+    e = load_small(&books);
+    a = edit_find(&e, DOWN ".vq_codes"); /* three dimensions are no stack by themselves */
+    a->rank = 3;
+    a->dims[2] = a->dims[1];
+    a->dims[1] = a->dims[0];
+    a->dims[0] = 1;
+    expect_refusal(&e, books, GLMQ_E_FORMAT, "expected two matrices");
     e = load_small(&books);
     cJSON_SetNumberValue(edit_config(&e, "quantization_config.vq.norm_group"), 16);
     expect_refusal(&e, books, GLMQ_E_FORMAT, "right for a norm_group of 32");
@@ -256,8 +272,8 @@ static void bad_scales_are_refused(void **state)
     store_le16(edit_find(&e, DOWN ".scales")->data + 2 * (2 * 9 + 1), 0x8001); /* [96, 2] */
     expect_bad_data(&e, books, DOWN ".weight", "of row 9, group 1 is negative");
     e = load_small(&books);
-    store_le16(edit_find(&e, DOWN ".scales")->data, 0x7c00);
-    expect_bad_data(&e, books, DOWN ".weight", "is not finite");
+    store_le16(edit_find(&e, DOWN ".scales")->data + 2 * (2 * 70 + 1), 0x7c00); /* past a tile */
+    expect_bad_data(&e, books, DOWN ".weight", "the scale of row 70, group 1 is not finite");
     e = load_small(&books);
     store_le16(edit_find(&e, DOWN ".scales")->data, 0x8000); /* -0 is no negative number */
     write_small(&e, books, "books.safetensors");
@@ -329,6 +345,43 @@ static void patterns_name_modules_by_their_whole_path(void **state)
     assert_null(graph_problem(&o, "config-silent"));
     graph_shut(&o);
     edit_close(&e);
+}
+
+/* The spine, too: what a pattern says of it is compared, and the 16 bits of all are not. */
+static void patterns_name_modules_of_the_spine(void **state)
+{
+    static const char key[] = ".*self_attn\\.o_proj";
+    static const struct {
+        int bits;
+        const char *problem;
+    } says[] = { { 4, NULL }, { 8, key } };
+    (void)state;
+
+    for (size_t i = 0; i < GLMQ_COUNT(says); i++) {
+        size_t books;
+        edited e = load_small(&books);
+        cJSON *extra = edit_config(&e, "quantization_config.extra_config"), *all;
+        int found = 0;
+
+        for (cJSON *m = extra->child, *next; m; m = next) {
+            next = m->next;
+            if (strstr(m->string, "self_attn.o_proj")) cJSON_DeleteItemFromObject(extra, m->string);
+        }
+        all = cJSON_AddObjectToObject(extra, key);
+        cJSON_AddNumberToObject(all, "bits", says[i].bits);
+        cJSON_AddNumberToObject(all, "group_size", 32);
+        cJSON_AddBoolToObject(all, "sym", 0);
+        /* one that would make all of it vq is too wide */
+        cJSON_AddStringToObject(cJSON_AddObjectToObject(extra, ".*kv_b_proj"), "format", "vq");
+        write_small(&e, books, "books.safetensors");
+        opened_graph o = graph_open(e.folder, NULL, 0);
+        if (o.status) fail_msg("%s", o.err.msg);
+        for (size_t k = 0; k < glmq_graph_problem_count(o.g); k++)
+            found += strncmp(glmq_graph_problem(o.g, k)->code, "config-", 7) == 0;
+        assert_int_equal(found, says[i].problem != NULL);
+        graph_shut(&o);
+        edit_close(&e);
+    }
 }
 
 static void mlx_affine_spines_are_named(void **state)
@@ -576,6 +629,7 @@ int main(void)
         cmocka_unit_test(bad_scales_are_refused),
         cmocka_unit_test(tiers_must_make_sense),
         cmocka_unit_test(patterns_name_modules_by_their_whole_path),
+        cmocka_unit_test(patterns_name_modules_of_the_spine),
         cmocka_unit_test(mlx_affine_spines_are_named),
         cmocka_unit_test(spine_modules_need_all_their_arrays),
         cmocka_unit_test(stacked_experts_decode_as_single_ones_do),
