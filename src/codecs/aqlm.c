@@ -22,11 +22,6 @@ static const aqlm_shape *shape_of(const glmq_encoding *e)
 
 /* ---- layout ---- */
 
-static int is_float(glmq_dtype dtype)
-{
-    return dtype == GLMQ_DT_F16 || dtype == GLMQ_DT_BF16 || dtype == GLMQ_DT_F32;
-}
-
 /* Bits of a type of codes; 0: it is none. */
 static unsigned code_bits(glmq_dtype dtype)
 {
@@ -48,7 +43,8 @@ static glmq_status check_params(const glmq_encoding *e, uint64_t rows, uint64_t 
     if (a->bits > code_bits((glmq_dtype)a->code_dtype))
         return glmq_fail(err, GLMQ_E_FORMAT, "aqlm: codes of %u bits stored as %s", a->bits,
                          glmq_dtype_name((glmq_dtype)a->code_dtype));
-    if (!is_float((glmq_dtype)a->book_dtype) || !is_float((glmq_dtype)e->scale_dtype))
+    if (!glmq_dtype_is_float((glmq_dtype)a->book_dtype) ||
+        !glmq_dtype_is_float((glmq_dtype)e->scale_dtype))
         return glmq_fail(err, GLMQ_E_FORMAT, "aqlm: codebooks of type %s, scales of type %s",
                          glmq_dtype_name((glmq_dtype)a->book_dtype),
                          glmq_dtype_name((glmq_dtype)e->scale_dtype));

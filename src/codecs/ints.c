@@ -597,8 +597,7 @@ glmq_status ints_check_params(const glmq_encoding *e, const char *name, unsigned
 {
     if (e->bits > 8 || !(widths >> e->bits & 1))
         return glmq_fail(err, GLMQ_E_FORMAT, "%s: %u bits", name, e->bits);
-    if (e->scale_dtype != GLMQ_DT_F16 && e->scale_dtype != GLMQ_DT_BF16 &&
-        e->scale_dtype != GLMQ_DT_F32)
+    if (!glmq_dtype_is_float((glmq_dtype)e->scale_dtype))
         return glmq_fail(err, GLMQ_E_FORMAT, "%s: scales of type %s", name,
                          glmq_dtype_name((glmq_dtype)e->scale_dtype));
     if (rows == 0 || cols == 0)

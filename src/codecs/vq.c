@@ -67,8 +67,7 @@ static glmq_status check_params(const glmq_encoding *e, uint64_t rows, uint64_t 
     if (e->variant >= VQ_FORMS || (forms[e->variant].each && e->bits > 8 * forms[e->variant].bytes))
         return glmq_fail(err, GLMQ_E_FORMAT, "vq: codes of %u bits in form %u", e->bits,
                          e->variant);
-    if (e->scale_dtype != GLMQ_DT_F16 && e->scale_dtype != GLMQ_DT_BF16 &&
-        e->scale_dtype != GLMQ_DT_F32)
+    if (!glmq_dtype_is_float((glmq_dtype)e->scale_dtype))
         return glmq_fail(err, GLMQ_E_FORMAT, "vq: scales of type %s",
                          glmq_dtype_name((glmq_dtype)e->scale_dtype));
     if (rows == 0 || cols == 0 || rows > UINT64_MAX / 64 || cols > INT32_MAX)

@@ -143,7 +143,7 @@ static glmq_status measure_groups(const glmq_module *m, uint64_t rows, uint64_t 
     const glmq_array *s = m->slot[GLMQ_SLOT_SCALES];
     const uint64_t n = s->rank > 0 ? s->dims[0] : 1, groups = s->rank > 1 ? s->dims[1] : 1;
 
-    if (s->dtype != GLMQ_DT_F16 && s->dtype != GLMQ_DT_BF16 && s->dtype != GLMQ_DT_F32)
+    if (!glmq_dtype_is_float((glmq_dtype)s->dtype))
         return glmq_fail(err, GLMQ_E_FORMAT, "%s: dtype %s, expected BF16, F16 or F32", s->name,
                          glmq_dtype_name((glmq_dtype)s->dtype));
     e->scale_dtype = s->dtype;

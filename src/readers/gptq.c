@@ -199,8 +199,7 @@ static glmq_status check_ranks(const glmq_module *m, glmq_error *err)
     if (codes->dtype != GLMQ_DT_I32)
         return glmq_fail(err, GLMQ_E_FORMAT, "%s: dtype %s, expected I32", codes->name,
                          glmq_dtype_name((glmq_dtype)codes->dtype));
-    if (scales->dtype != GLMQ_DT_F16 && scales->dtype != GLMQ_DT_BF16 &&
-        scales->dtype != GLMQ_DT_F32)
+    if (!glmq_dtype_is_float((glmq_dtype)scales->dtype))
         return glmq_fail(err, GLMQ_E_FORMAT, "%s: dtype %s, expected F16, BF16 or F32",
                          scales->name, glmq_dtype_name((glmq_dtype)scales->dtype));
     return GLMQ_OK;

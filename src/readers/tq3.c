@@ -198,7 +198,7 @@ static glmq_status check_arrays(const glmq_array *codes, const glmq_array *norms
     if (codes->dtype != GLMQ_DT_U8)
         return glmq_fail(err, GLMQ_E_FORMAT, "%s: dtype %s, expected U8", codes->name,
                          glmq_dtype_name((glmq_dtype)codes->dtype));
-    if (norms->dtype != GLMQ_DT_F32 && norms->dtype != GLMQ_DT_F16 && norms->dtype != GLMQ_DT_BF16)
+    if (!glmq_dtype_is_float((glmq_dtype)norms->dtype))
         return glmq_fail(err, GLMQ_E_FORMAT, "%s: dtype %s, expected F32", norms->name,
                          glmq_dtype_name((glmq_dtype)norms->dtype));
     return GLMQ_OK;
