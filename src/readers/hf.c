@@ -275,11 +275,13 @@ void glmq_module_text(const glmq_module *m, char *text, size_t cap)
 static int has_components(const char *name, size_t len, const char *entry)
 {
     const size_t n = strlen(entry);
+    const char *end = name + len, *dot;
 
-    for (size_t i = 0; n && i + n <= len; i++)
-        if ((i == 0 || name[i - 1] == '.') && (i + n == len || name[i + n] == '.') &&
-            memcmp(name + i, entry, n) == 0)
-            return 1;
+    for (const char *p = name; n && (size_t)(end - p) >= n; p = dot + 1) {
+        if (memcmp(p, entry, n) == 0 && (p + n == end || p[n] == '.')) return 1;
+        dot = memchr(p, '.', (size_t)(end - p));
+        if (!dot) return 0;
+    }
     return 0;
 }
 
