@@ -115,6 +115,7 @@ typedef struct glmq_encoding {
     uint32_t scalar;     /* bits of the F32 scale of the whole tensor that a target is to
                           * store (FP4); 0: the codes say it.  No part of what the encoding
                           * is: equal encodings may differ here                        */
+    uint8_t rescale;     /* under that scale codes stay, and block scales are rounded.  Likewise */
     uint64_t seed;       /* rotations                                                  */
     const void *tables;  /* codebooks, sign vectors; owned by the graph                */
 } glmq_encoding;

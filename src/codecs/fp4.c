@@ -198,7 +198,7 @@ static glmq_status fp4_put(const glmq_encoding *e, const glmq_codes *codes, glmq
                            glmq_bufs *b, glmq_error *err)
 {
     const fp4_map m = fp4_map_of(e, codes->q ? b : NULL, t);
-    return fp4_map_put(&m, e->scalar, codes, t, err);
+    return fp4_map_put(&m, e, codes, t, err);
 }
 
 /* The scale that was settled, else that of the largest weight. */

@@ -172,6 +172,26 @@ static int same_scale(const move *m, fp4_global had, uint32_t global)
     return had == m->to->global ? m->global == global : fp4_are_reciprocal(m->global, global);
 }
 
+/* Is the target's global scale the codes' own (or its reciprocal) times a power of two?  Then
+ * that is how far block scales are apart, though the reciprocal is no exact number. */
+static int is_power_apart(const move *m, fp4_global had, uint32_t global, double *apart)
+{
+    const int turned = had != m->to->global;
+    const uint32_t own = turned ? fp4_reciprocal(global, m->to->global) : global;
+    int own_exp, exp;
+
+    if (had == FP4_NO_GLOBAL || !fp4_is_scale(own)) return 0;
+    frexp((double)f32_from_bits(own), &own_exp);
+    frexp((double)f32_from_bits(m->global), &exp);
+    for (int k = own_exp - exp - 1; k <= own_exp - exp + 1; k++) {
+        const uint32_t moved = bits_from_f32(ldexpf(f32_from_bits(m->global), k));
+        if (moved != own && !(turned && fp4_are_reciprocal(moved, global))) continue;
+        *apart = ldexp(1, m->to->global == FP4_DIVIDES ? -k : k);
+        return 1;
+    }
+    return 0;
+}
+
 /* Which global scale is stored, and whether block scales stay. */
 static glmq_status plan_global(move *m, uint32_t scalar, glmq_error *err)
 {
@@ -197,8 +217,11 @@ static glmq_status plan_global(move *m, uint32_t scalar, glmq_error *err)
     m->copy = same_scale(m, had, global);
     m->unit = (double)f32_from_bits(m->global);
     if (m->to->global == FP4_DIVIDES) m->unit = is_power((float)m->unit) ? 1 / m->unit : 0;
-    if (!m->copy && (m->unit == 0 || m->had == 0))
+    if (!m->copy && (m->unit == 0 || m->had == 0)) {
+        m->unit = 1;
+        if (is_power_apart(m, had, global, &m->had)) return GLMQ_OK;
         return glmq_fail(err, GLMQ_E_INEXACT, "a global scale that divides is no power of two");
+    }
     return GLMQ_OK;
 }
 
@@ -258,14 +281,42 @@ static glmq_status put_group(const move *m, glmq_tile t, uint64_t r, uint32_t g,
     return GLMQ_OK;
 }
 
-glmq_status fp4_map_put(const fp4_map *to, uint32_t scalar, const glmq_codes *codes, glmq_tile t,
-                        glmq_error *err)
+/* Block scales under another global one, as near as they get, in the order of operations that
+ * tools have: the codes stay. */
+static void round_row(const fp4_map *to, uint32_t global, const glmq_codes *c, uint64_t r)
+{
+    const float least = 0.001953125f, most = 448.0f, g = f32_from_bits(global);
+
+    for (uint32_t i = 0; i < to->groups; i++) {
+        const float s = c->scale[r * c->groups + i];
+        const float whole = c->divides ? s / c->global : s * c->global;
+        float moved = to->global == FP4_DIVIDES ? whole * g : whole / g;
+        if (moved < least) moved = least;
+        if (moved > most) moved = most;
+        *fp4_map_at(&to->scales, r, i) = s > 0 ? e4m3_from_f32(moved) : 0;
+    }
+    pack_row(to, r, c->q + r * c->groups * c->group);
+}
+
+static glmq_status put_rounded(const fp4_map *to, uint32_t global, const glmq_codes *codes,
+                               glmq_tile t, glmq_error *err)
+{
+    if (to->global == FP4_NO_GLOBAL || kind_of(codes) == FP4_NO_GLOBAL || !fp4_is_scale(global))
+        return glmq_fail(err, GLMQ_E_INEXACT, "no global scales on both sides");
+    for (uint64_t r = 0; codes->q && r < t.rows; r++) round_row(to, global, codes, r);
+    if (codes->q && to->global_at) store_le32(to->global_at, global);
+    return GLMQ_OK;
+}
+
+glmq_status fp4_map_put(const fp4_map *to, const glmq_encoding *e, const glmq_codes *codes,
+                        glmq_tile t, glmq_error *err)
 {
     move m = { .to = to, .from = codes };
 
     if (codes->kind != GLMQ_CODES_LUT || codes->bits != 4)
         return glmq_fail(err, GLMQ_E_INEXACT, "integers, and %s stores four-bit floats", to->name);
-    GLMQ_TRY(plan_global(&m, scalar, err));
+    if (e->rescale) return put_rounded(to, e->scalar, codes, t, err);
+    GLMQ_TRY(plan_global(&m, e->scalar, err));
     if (!codes->q) return GLMQ_OK; /* whether the scales fit hangs on the codes */
     for (uint64_t r = 0; r < t.rows; r++) {
         if (m.copy && copy_row(&m, r)) continue;

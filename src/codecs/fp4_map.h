@@ -33,9 +33,9 @@ float fp4_map_global(const fp4_map *m);
 
 void fp4_map_decode(const fp4_map *m, glmq_tile t, float *w);
 void fp4_map_get(const fp4_map *m, glmq_tile t, glmq_codes *codes);
-/* `scalar`: bits of the global scale to store; 0: the one of the codes. */
-glmq_status fp4_map_put(const fp4_map *m, uint32_t scalar, const glmq_codes *codes, glmq_tile t,
-                        glmq_error *err);
+/* e->scalar: bits of the global scale to store; 0: the one of the codes. */
+glmq_status fp4_map_put(const fp4_map *m, const glmq_encoding *e, const glmq_codes *codes,
+                        glmq_tile t, glmq_error *err);
 
 /* ---- fp4_fit.c: codes under scales of another kind ---- */
 

@@ -57,8 +57,7 @@ static glmq_status mxfp4_put(const glmq_encoding *e, const glmq_codes *codes, gl
                              glmq_bufs *b, glmq_error *err)
 {
     const fp4_map m = mxfp4_map(codes->q ? b : NULL, t);
-    (void)e;
-    return fp4_map_put(&m, 0, codes, t, err);
+    return fp4_map_put(&m, e, codes, t, err);
 }
 
 static void mxfp4_encode(const glmq_encoding *e, const glmq_stats *stats, glmq_tile t,
@@ -141,7 +140,7 @@ static glmq_status nvfp4_put(const glmq_encoding *e, const glmq_codes *codes, gl
                              glmq_bufs *b, glmq_error *err)
 {
     const fp4_map m = nvfp4_map(codes->q ? b : NULL, t);
-    return fp4_map_put(&m, e->scalar, codes, t, err);
+    return fp4_map_put(&m, e, codes, t, err);
 }
 
 /* ggml's own rule has no scale for the tensor. */

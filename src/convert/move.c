@@ -2,13 +2,15 @@
  *
  * The tensor is walked from its first logical row to its last, in chunks (one read and one
  * write per slot) of tiles (an F32 copy that stays in L2).  For each part of the target there
- * are three ways:
+ * are four ways:
  *
  *   WAY_BYTES   stored bytes are copied; the values are decoded only for the digest
  *   WAY_CODES   integers, scales and zeros are moved; then the target is read again and compared
  *               with the source, code by code, or value by value where the views of their
  *               codes differ: that is the proof
  *   WAY_VALUES  F32 and the target's encoder; the target is decoded for digest and error
+ *   WAY_SCALES  codes are moved, but their scales only as near as the target gets (NVFP4 under
+ *               a global scale that is not its own); decoded likewise
  *
  * Codes may be moved to where one number of the whole matrix is stored as its reciprocal (NVFP4):
  * then the values need not be equal, only as near as that can make them.
@@ -30,7 +32,7 @@
 #include <stdio.h>
 #include <string.h>
 
-typedef enum way { WAY_BYTES, WAY_CODES, WAY_VALUES } way;
+typedef enum way { WAY_BYTES, WAY_CODES, WAY_VALUES, WAY_SCALES } way;
 
 typedef struct buffer {
     void *data;
@@ -378,7 +380,7 @@ static glmq_status part_tile(glmq_mover *m, part_job *j, uint64_t chunk_row, uin
     }
     st = move_codes(m, j, &out, row, n, err);
     if (st == GLMQ_E_INEXACT) m->unfit |= 1u << (j - m->part);
-    if (!st && !m->to->probe && !j->returned) decode_back(m, j, &out, row, n);
+    if (!st && !m->to->probe && (!j->returned || !m->proof)) decode_back(m, j, &out, row, n);
     return st;
 }
 
@@ -401,6 +403,7 @@ static int is_near(const glmq_mover *m)
     int near = 0;
     for (uint8_t k = 0; k < m->item->parts; k++) {
         const part_job *j = &m->part[k];
+        if (j->way == WAY_SCALES) return 0;
         if (j->way == WAY_VALUES && glmq_encoding_dtype(&j->to->enc) != GLMQ_DT_F32) return 0;
         near |= j->near && j->way == WAY_CODES;
     }
@@ -410,7 +413,7 @@ static int is_near(const glmq_mover *m)
 static glmq_status check_near(glmq_mover *m, const float *w, const float *r, size_t count,
                               glmq_error *err)
 {
-    const size_t far = glmq_find_far(w, r, count);
+    const size_t far = m->to->probe ? count : glmq_find_far(w, r, count);
     if (far == count) return GLMQ_OK;
     for (uint8_t k = 0; k < m->item->parts; k++)
         if (m->part[k].near) m->unfit |= 1u << k;
@@ -608,7 +611,7 @@ static void sum_up_ways(glmq_mover *m)
 {
     m->proof = m->only_bytes = 1;
     for (uint8_t k = 0; k < m->item->parts; k++) {
-        m->proof &= m->part[k].way != WAY_VALUES && !m->part[k].near;
+        m->proof &= m->part[k].way < WAY_VALUES && !m->part[k].near;
         m->only_bytes &= m->part[k].way == WAY_BYTES;
     }
 }
@@ -618,6 +621,7 @@ static glmq_status look_ahead(glmq_mover *m, part_job *j, glmq_error *err)
 {
     j->stats = (glmq_stats){ 0 };
     j->put = j->to->enc;
+    j->put.rescale = j->way == WAY_SCALES;
     if (j->way == WAY_BYTES || j->put.scalar) return GLMQ_OK;
     if (j->way == WAY_CODES)
         return glmq_share_scalar(m->share, m->plan, m->item->tensor, &j->put, err);
@@ -644,7 +648,14 @@ static glmq_status walk(glmq_mover *m, glmq_error *err)
     return GLMQ_OK;
 }
 
-/* Walks until it works out: parts whose codes do not fit go through values the next time. */
+/* The next best way: codes of NVFP4 stay, where a global scale is forced upon them. */
+static way next_way(const glmq_mover *m, const part_job *j)
+{
+    const int forced = m->plan->want[m->item->tensor].rescaled && j->to->enc.scalar;
+    return j->way == WAY_CODES && forced ? WAY_SCALES : WAY_VALUES;
+}
+
+/* Walks until it works out: parts whose codes do not fit go another way the next time. */
 static glmq_status walk_until_fit(glmq_mover *m, glmq_error *err)
 {
     for (;;) {
@@ -662,7 +673,7 @@ static glmq_status walk_until_fit(glmq_mover *m, glmq_error *err)
                 if (err) *err = why;
                 return st;
             }
-            m->part[k].way = WAY_VALUES;
+            m->part[k].way = next_way(m, &m->part[k]);
             m->part[k].near = 0;
         }
     }
@@ -674,7 +685,7 @@ static glmq_travel settled(const glmq_mover *m, int exact)
     if (!exact && is_near(m)) return GLMQ_NEAR;
     if (!exact || m->item->travel == GLMQ_RECODE) return GLMQ_RECODE; /* as the plan has it */
     for (uint8_t k = 0; k < m->item->parts; k++)
-        if (m->part[k].way == WAY_VALUES && !glmq_encoding_is_plain(&m->part[k].to->enc))
+        if (m->part[k].way >= WAY_VALUES && !glmq_encoding_is_plain(&m->part[k].to->enc))
             return GLMQ_RECODE;
     return m->item->travel == GLMQ_SAME_BYTES && !glmq_item_permuted(m->item) ? GLMQ_SAME_BYTES
                                                                               : GLMQ_SAME_CODES;
@@ -762,12 +773,13 @@ glmq_status glmq_move(glmq_mover *m, size_t i, const glmq_move_to *to, glmq_done
     return name_tensor(m, move(m, i, to, done, piece, err), err);
 }
 
-glmq_status glmq_move_probe(glmq_mover *m, size_t i, char why[160], int *fits, glmq_error *err)
+glmq_status glmq_move_probe(glmq_mover *m, size_t i, char why[160], glmq_travel *travel,
+                            glmq_error *err)
 {
     const glmq_move_to to = { .probe = 1 };
     glmq_error inner;
     glmq_status st = start(m, i, &to, err);
-    *fits = 0;
+    *travel = GLMQ_RECODE;
     why[0] = '\0';
     if (st) return name_tensor(m, st, err);
     st = walk(m, &inner);
@@ -779,7 +791,9 @@ glmq_status glmq_move_probe(glmq_mover *m, size_t i, char why[160], int *fits, g
         if (err) *err = inner;
         return name_tensor(m, st, err);
     }
-    *fits = !m->unfit;
-    if (!*fits) narrowing_reason(m, why);
+    if (m->unfit)
+        narrowing_reason(m, why);
+    else
+        *travel = is_near(m) ? GLMQ_NEAR : GLMQ_SAME_CODES;
     return GLMQ_OK;
 }

@@ -35,8 +35,9 @@ void glmq_mover_free(glmq_mover *m);
 glmq_status glmq_move(glmq_mover *m, size_t i, const glmq_move_to *to, glmq_done *done,
                       glmq_digest *piece, glmq_error *err);
 
-/* Would item `i` travel exactly?  Reads, writes nothing; *fits 0: `why` says why not. */
-glmq_status glmq_move_probe(glmq_mover *m, size_t i, char why[160], int *fits, glmq_error *err);
+/* How would item `i` travel?  Reads, writes nothing; GLMQ_RECODE: `why` says why. */
+glmq_status glmq_move_probe(glmq_mover *m, size_t i, char why[160], glmq_travel *travel,
+                            glmq_error *err);
 
 /* Memory an item needs while it moves, and what a run needs whatever it moves. */
 uint64_t glmq_move_peak(const glmq_plan *p, const glmq_item *it);

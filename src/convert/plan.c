@@ -163,7 +163,10 @@ static glmq_travel judge_part(const glmq_plan *p, const glmq_tensor *t, const gl
         glmq_travel one;
         if (t->parts == it->parts && i != part) continue;
         one = glmq_transcode_judge(&t->part[i], &it->part[part], reason);
-        if (one == GLMQ_NEAR && p->want[it->tensor].rescaled) one = GLMQ_MAYBE_CODES;
+        if (one == GLMQ_NEAR && p->want[it->tensor].rescaled)
+            one = GLMQ_MAYBE_CODES;
+        else if (one == GLMQ_NEAR && p->want[it->tensor].exact_scale)
+            one = GLMQ_SAME_CODES;
         if (one <= worst) continue;
         worst = one;
         memcpy(why, reason, sizeof reason);

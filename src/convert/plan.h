@@ -37,6 +37,7 @@ typedef struct glmq_want {
     const char *rule;      /* which rule chose it ("--set experts.*=q8_0", "default") */
     uint32_t input_scalar; /* bits of the activation scale to store; 0: the source's own  */
     int rescaled;          /* codes go under a global scale that is not their own         */
+    int exact_scale;       /* the global scale that is turned over is a power of two      */
 } glmq_want;
 
 typedef enum glmq_file_kind { FILE_SAFETENSORS, FILE_GGUF } glmq_file_kind;

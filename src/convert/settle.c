@@ -32,7 +32,7 @@ static int take(settling *s, size_t *item)
     return found;
 }
 
-static void give(settling *s, size_t item, glmq_status st, int fits, const char *why,
+static void give(settling *s, size_t item, glmq_status st, glmq_travel travel, const char *why,
                  const glmq_error *err)
 {
     glmq_item *it = &s->plan->items.at[item];
@@ -40,7 +40,7 @@ static void give(settling *s, size_t item, glmq_status st, int fits, const char 
     s->free_bytes += it->peak;
     pthread_cond_broadcast(&s->freed);
     if (!st) {
-        it->travel = fits ? GLMQ_SAME_CODES : GLMQ_RECODE;
+        it->travel = travel;
         it->reason = s->plan->want[it->tensor].reason; /* no longer what it hung on */
         if (!it->reason && why[0]) it->reason = glmq_plan_intern(s->plan, why);
         if (!it->reason && why[0]) st = GLMQ_E_NOMEM;
@@ -60,10 +60,10 @@ static void *work(void *arg)
     while (take(s, &item)) {
         glmq_error err = { 0 };
         char why[160] = "";
-        int fits = 0;
-        const glmq_status st = m ? glmq_move_probe(m, item, why, &fits, &err)
+        glmq_travel travel = GLMQ_RECODE;
+        const glmq_status st = m ? glmq_move_probe(m, item, why, &travel, &err)
                                  : glmq_fail(&err, GLMQ_E_NOMEM, "the deep plan");
-        give(s, item, st, fits, why, &err);
+        give(s, item, st, travel, why, &err);
     }
     glmq_mover_free(m);
     return NULL;

@@ -216,9 +216,6 @@ static glmq_status leave_out(const glmq_catalog *cat, const glmq_module *m, glmq
     }
     if (m->plain && g->fate[m->plain - cat->arrays] == FATE_UNKNOWN)
         glmq_graph_drop(g, (size_t)(m->plain - cat->arrays), "it cannot be read");
-    /* codes without their scales: not of a format that nobody reads */
-    if (st == GLMQ_E_UNSUPPORTED && !m->quantized && !glmq_hf_refuse_companion(m->plain, NULL))
-        st = GLMQ_E_FORMAT;
     glmq_module_text(m, name, sizeof name - sizeof ".weight");
     if (m->quantized && !glmq_ends_with(name, ".weight")) strcat(name, ".weight");
     return glmq_graph_leave_out(g, m->quantized ? name : first->name,
@@ -240,6 +237,9 @@ static glmq_status each_module(const glmq_catalog *cat, const modules *list,
         st = check_module(m, slots, n, err);
         if (!st) st = each(user, m, err);
         if (!st) continue;
+        /* codes without their scales: not of a format that nobody reads */
+        if (st == GLMQ_E_UNSUPPORTED && !m->quantized && !glmq_hf_refuse_companion(m->plain, NULL))
+            st = GLMQ_E_FORMAT;
         if (!cat->tolerant || ++bad == list->count) return name_file(cat, m, st, err);
         GLMQ_TRY(leave_out(cat, m, st, err));
     }

@@ -55,9 +55,9 @@ typedef struct {
     const glmq_catalog *cat;
     const cJSON *q;       /* the object that has quant_algo                              */
     const cJSON *exclude; /* modules that stay in floats                                 */
-    uint64_t algo;        /* of all modules, a row of algos                              */
-    int mixed;            /* MIXED_PRECISION: …                                          */
-    glmq_strmap layers;   /* … module -> row of algos; there may be 60,000               */
+    size_t algo;          /* of all modules, a row of algos                              */
+    int mixed;            /* the config describes each module by itself                  */
+    glmq_strmap layers;   /* … of glmq_modelopt_layers()                                 */
     glmq_tally excluded, forgotten, unlike, no_input;
 } job;
 
@@ -74,6 +74,33 @@ const char *glmq_modelopt_algo(const glmq_catalog *cat)
 {
     const char *algo = glmq_json_string(cat->quant, "quant_algo");
     return algo ? algo : glmq_json_string(description(cat), "quant_algo");
+}
+
+glmq_status glmq_modelopt_layers(const glmq_catalog *cat, glmq_strmap *layers, glmq_error *err)
+{
+    const cJSON *list = cJSON_GetObjectItemCaseSensitive(description(cat), "quantized_layers"),
+                *one;
+
+    *layers = (glmq_strmap){ 0 };
+    if (!cJSON_IsObject(list)) return GLMQ_OK;
+    cJSON_ArrayForEach(one, list)
+    {
+        if (glmq_strmap_add(layers, one->string, strlen(one->string), (uintptr_t)one, NULL) >= 0)
+            continue;
+        glmq_strmap_free(layers);
+        return glmq_fail(err, GLMQ_E_NOMEM, "quantized_layers");
+    }
+    return GLMQ_OK;
+}
+
+int glmq_modelopt_layer(const glmq_strmap *layers, const char *module, size_t len,
+                        const char **algo)
+{
+    uint64_t at;
+
+    if (!glmq_strmap_get(layers, module, len, &at)) return 0;
+    *algo = glmq_json_string((const cJSON *)(uintptr_t)at, "quant_algo");
+    return 1;
 }
 
 int glmq_modelopt_is(const glmq_catalog *cat)
@@ -112,21 +139,6 @@ static glmq_status note_kv_cache(job *j, glmq_error *err)
                 "cache", err);
 }
 
-static glmq_status read_layers(job *j, const cJSON *layers, glmq_error *err)
-{
-    const cJSON *layer;
-
-    if (!cJSON_IsObject(layers)) return GLMQ_OK;
-    j->mixed = 1;
-    cJSON_ArrayForEach(layer, layers)
-    {
-        const size_t algo = find_algo(glmq_json_string(layer, "quant_algo"));
-        if (glmq_strmap_add(&j->layers, layer->string, strlen(layer->string), algo, NULL) < 0)
-            return glmq_fail(err, GLMQ_E_NOMEM, "quantized_layers");
-    }
-    return GLMQ_OK;
-}
-
 static glmq_status read_config(job *j, glmq_error *err)
 {
     static const char *const lists[] = { "exclude_modules", "ignore" };
@@ -139,8 +151,9 @@ static glmq_status read_config(job *j, glmq_error *err)
         const cJSON *list = cJSON_GetObjectItemCaseSensitive(j->q, lists[i]);
         if (cJSON_IsArray(list)) j->exclude = list;
     }
+    j->mixed = cJSON_IsObject(cJSON_GetObjectItemCaseSensitive(j->q, "quantized_layers"));
+    GLMQ_TRY(glmq_modelopt_layers(j->cat, &j->layers, err));
     j->algo = find_algo(glmq_modelopt_algo(j->cat));
-    GLMQ_TRY(read_layers(j, cJSON_GetObjectItemCaseSensitive(j->q, "quantized_layers"), err));
     return note_kv_cache(j, err);
 }
 
@@ -162,14 +175,15 @@ static int is_excluded(const job *j, const glmq_module *m)
 
 static void compare(job *j, const glmq_module *m, kind stored)
 {
-    uint64_t algo = j->algo;
+    size_t algo = j->algo;
 
     if (!j->q) return;
-    if (j->mixed && !glmq_strmap_get(&j->layers, m->name, m->name_len, &algo)) {
-        algo = 0;
-        glmq_tally_add(&j->excluded, m->name, m->name_len);
-    }
-    if (!j->mixed && is_excluded(j, m)) {
+    if (j->mixed) {
+        const char *text = NULL;
+        if (!glmq_modelopt_layer(&j->layers, m->name, m->name_len, &text))
+            glmq_tally_add(&j->excluded, m->name, m->name_len);
+        algo = find_algo(text);
+    } else if (is_excluded(j, m)) {
         glmq_tally_add(&j->excluded, m->name, m->name_len);
         return;
     }
@@ -183,9 +197,9 @@ static void compare(job *j, const glmq_module *m, kind stored)
 static void compare_plain(job *j, const char *name)
 {
     const size_t len = strlen(name), tail = strlen(".weight");
-    uint64_t algo;
+    const char *algo;
 
-    if (glmq_ends_with(name, ".weight") && glmq_strmap_get(&j->layers, name, len - tail, &algo))
+    if (glmq_ends_with(name, ".weight") && glmq_modelopt_layer(&j->layers, name, len - tail, &algo))
         glmq_tally_add(&j->forgotten, name, len - tail);
 }
 

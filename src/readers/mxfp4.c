@@ -72,35 +72,60 @@ static glmq_status add_experts(const job *j, const glmq_array *b, const glmq_nam
     return glmq_hf_add_stack(j->g, m, &all, b->dims[0], both ? per / 2 : per, err);
 }
 
+/* Is the array called like a stack of experts, with this ending? */
+static int is_stack(const job *j, const glmq_array *a, const char *ending, glmq_name_match *m)
+{
+    return glmq_ends_with(a->name, ending) && j->g->names &&
+           glmq_names_match(j->g->names, NAMES_HF, a->name, strlen(a->name) - strlen(ending), m) &&
+           m->row->split != SPLIT_NONE;
+}
+
 static glmq_status add_array(const job *j, const glmq_array *a, glmq_error *err)
 {
-    const size_t len = strlen(a->name);
     glmq_name_match m;
 
     if (glmq_ends_with(a->name, SCALES) && sibling(j, a, SCALES, BLOCKS)) return GLMQ_OK;
+    if (is_stack(j, a, SCALES, &m))
+        return glmq_fail(err, GLMQ_E_FORMAT, "%s: its blocks are missing", a->name);
     if (!glmq_ends_with(a->name, BLOCKS)) return glmq_hf_add_plain(j->g, j->cat, a, err);
-    if (!j->g->names ||
-        !glmq_names_match(j->g->names, NAMES_HF, a->name, len - strlen(BLOCKS), &m) ||
-        m.row->split == SPLIT_NONE)
+    if (!is_stack(j, a, BLOCKS, &m))
         return glmq_fail(err, GLMQ_E_UNSUPPORTED, "%s: no experts of this model", a->name);
     return add_experts(j, a, &m, err);
+}
+
+/* A stack that cannot be read, where that is to be told and not to end it all. */
+static glmq_status leave_out(const job *j, const glmq_array *a, glmq_status st, glmq_error *err)
+{
+    const glmq_array *s = glmq_ends_with(a->name, BLOCKS) ? sibling(j, a, BLOCKS, SCALES) : NULL;
+    const char *file = glmq_source_name(j->cat->source, a->file);
+
+    if (!j->cat->tolerant)
+        return glmq_source_is_file(j->cat->source) ? st : glmq_within(err, st, "%s", file);
+    GLMQ_TRY(glmq_graph_leave_out(j->g, a->name, file, st, err));
+    glmq_graph_drop(j->g, (size_t)(a - j->cat->arrays), "it cannot be read");
+    if (s) glmq_graph_drop(j->g, (size_t)(s - j->cat->arrays), "its blocks cannot be read");
+    return GLMQ_OK;
 }
 
 static glmq_status open_stacks(glmq_graph *g, const glmq_catalog *cat, glmq_error *err)
 {
     const job j = { .g = g, .cat = cat };
 
-    for (size_t i = 0; i < cat->count; i++) GLMQ_TRY(add_array(&j, &cat->arrays[i], err));
+    for (size_t i = 0; i < cat->count; i++) {
+        const glmq_array *a = &cat->arrays[i];
+        const glmq_status st = add_array(&j, a, err);
+        if (st) GLMQ_TRY(leave_out(&j, a, st, err));
+    }
     return GLMQ_OK;
 }
 
 /* ---- the reader ---- */
 
 /* `rank` 0: of whatever shape. */
-static int has_stacks(const glmq_catalog *cat, int rank)
+static int has_stacks(const glmq_catalog *cat, const char *ending, int rank)
 {
     for (size_t i = 0; i < cat->count; i++)
-        if (glmq_ends_with(cat->arrays[i].name, BLOCKS) &&
+        if (glmq_ends_with(cat->arrays[i].name, ending) &&
             (rank == 0 || cat->arrays[i].rank == rank))
             return 1;
     return 0;
@@ -111,14 +136,14 @@ static int mxfp4_probe(const glmq_catalog *cat)
     const char *algo = glmq_modelopt_algo(cat),
                *method = glmq_json_string(cat->quant, "quant_method");
 
-    if (has_stacks(cat, 4)) return 92;
+    if (has_stacks(cat, BLOCKS, 4)) return 92;
     if (method && strcmp(method, "mxfp4") == 0) return 92;
     return glmq_modelopt_is(cat) && algo && strcasestr(algo, "MXFP4") ? 96 : 0;
 }
 
 static glmq_status mxfp4_open(glmq_graph *g, const glmq_catalog *cat, glmq_error *err)
 {
-    if (has_stacks(cat, 0)) return open_stacks(g, cat, err);
+    if (has_stacks(cat, BLOCKS, 0) || has_stacks(cat, SCALES, 0)) return open_stacks(g, cat, err);
     if (glmq_catalog_has_suffix(cat, "weight_packed", GLMQ_DT_NONE))
         return glmq_reader_ct.open(g, cat, err);
     if (glmq_catalog_has_suffix(cat, "weight_scale_inv", GLMQ_DT_NONE))

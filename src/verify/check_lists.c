@@ -20,7 +20,8 @@
 
 typedef struct lists lists;
 typedef glmq_status match(lists *l, const char *entry, int keeps, int *found, glmq_error *err);
-static match match_ignored, match_piece, match_parameter, match_signed, match_key, match_search;
+static match match_ignored, match_piece, match_start, match_parameter, match_signed, match_key,
+    match_search;
 
 /* Where ecosystems keep them. */
 static const struct list_kind {
@@ -32,7 +33,7 @@ static const struct list_kind {
     { "ignore", match_ignored, 1, 0 },               /* compressed-tensors, ModelOpt          */
     { "exclude_modules", match_piece, 1, 0 },        /* ModelOpt; older engines: pieces       */
     { "ignored_layers", match_piece, 1, 0 },         /* FP8                                   */
-    { "modules_to_not_convert", match_piece, 1, 0 }, /* transformers, AWQ     */
+    { "modules_to_not_convert", match_start, 1, 0 }, /* transformers, AWQ     */
     { "linear_weights_not_to_quantize", match_parameter, 1, 0 }, /* AQLM                  */
     { "dynamic", match_signed, 0, 0 },                           /* GPTQModel             */
     { "extra_config", match_key, 0, 0 },                         /* AutoRound             */
@@ -243,6 +244,15 @@ static glmq_status match_piece(lists *l, const char *entry, int keeps, int *foun
     GLMQ_TRY(match_ignored(l, entry, keeps, found, err));
     if (!*found) *found = match_each(l, has_piece, entry, keeps);
     return GLMQ_OK;
+}
+
+/* Newer releases of transformers take the same entries for patterns of how a name begins
+ * ("model.layers.*.self_attn"). */
+static glmq_status match_start(lists *l, const char *entry, int keeps, int *found, glmq_error *err)
+{
+    GLMQ_TRY(match_piece(l, entry, keeps, found, err));
+    if (*found || !strpbrk(entry, "\\^$*+([|")) return GLMQ_OK;
+    return match_regex(l, entry, REGEX_MATCH, keeps, found, err);
 }
 
 static glmq_status match_parameter(lists *l, const char *entry, int keeps, int *found,

@@ -34,6 +34,7 @@ typedef struct job {
     glmq_plan *p;
     known *of;
     glmq_fp4_scales *out;
+    glmq_strmap layers; /* of ModelOpt's config                                            */
 } job;
 
 static fp4_global other(fp4_global kind)
@@ -64,10 +65,13 @@ static glmq_status read_scale(const job *j, const glmq_tensor *t, const glmq_spa
 }
 
 /* ModelOpt's NVFP4 with FP8 activations keeps the scale of FP8. */
-static int has_fp8_activations(const glmq_catalog *cat)
+static int has_fp8_activations(const job *j, const glmq_tensor *t)
 {
-    const char *algo = glmq_modelopt_algo(cat);
-    return algo && strstr(algo, "FP8") != NULL;
+    const char *algo = glmq_modelopt_algo(j->p->graph->catalog);
+
+    if (j->layers.count && glmq_ends_with(t->name, ".weight"))
+        glmq_modelopt_layer(&j->layers, t->name, strlen(t->name) - strlen(".weight"), &algo);
+    return algo && strcasestr(algo, "FP8") != NULL;
 }
 
 static glmq_status read_tensor(const job *j, size_t i, glmq_error *err)
@@ -86,10 +90,19 @@ static glmq_status read_tensor(const job *j, size_t i, glmq_error *err)
     if (t->parts != 1 || (!fp8 && !fp4_has_global(e))) return GLMQ_OK;
     GLMQ_TRY(read_scale(j, t, &t->part[0].span[GLMQ_SLOT_INPUT_SCALE], "activation scale",
                         &k->input, err));
-    if (k->input &&
-        (fp8 || (k->kind == FP4_MULTIPLIES && has_fp8_activations(j->p->graph->catalog))))
+    if (k->input && (fp8 || (k->kind == FP4_MULTIPLIES && has_fp8_activations(j, t))))
         k->input = bits_from_f32(f32_from_bits(k->input) * 448.0f / 2688.0f);
     return GLMQ_OK;
+}
+
+static glmq_status read_tensors(job *j, glmq_error *err)
+{
+    glmq_status st = glmq_modelopt_layers(j->p->graph->catalog, &j->layers, err);
+
+    for (size_t i = 0; i < j->p->graph->count && !st; i++)
+        if (is_wanted(j->p, i)) st = read_tensor(j, i, err);
+    glmq_strmap_free(&j->layers);
+    return st;
 }
 
 /* ---- the metadata of the source ---- */
@@ -221,6 +234,13 @@ static uint32_t turn(uint32_t bits, fp4_global from, fp4_global to, uint32_t not
     return fp4_reciprocal(bits, to);
 }
 
+/* Two powers of two are each other's reciprocal without any rounding. */
+static int is_exact(uint32_t a, uint32_t b)
+{
+    return (a & 0x7fffff) == 0 && (b & 0x7fffff) == 0 && a >> 23 && b >> 23 &&
+           (a >> 23) + (b >> 23) == 2 * 127;
+}
+
 /* The scale of a GGUF is nobody's but its own; everything else is what serving engines load. */
 static void choose_globals(const job *j)
 {
@@ -232,6 +252,7 @@ static void choose_globals(const job *j)
         if (!is_wanted(j->p, i) || k->kind == FP4_NOT) continue;
         bits = turn(k->global, k->kind, to, k->noted, &j->out->origin[i]);
         w->enc.scalar = k->kind == to ? 0 : bits;
+        w->exact_scale = k->kind != to && is_exact(k->global, bits);
     }
 }
 
@@ -338,15 +359,14 @@ glmq_status glmq_fp4_plan_scales(glmq_plan *p, enum glmq_fp4_for what, glmq_fp4_
                                  glmq_error *err)
 {
     const size_t n = p->graph->count + 1;
-    job j = { p, glmq_arena_alloc(&p->arena, n * sizeof *j.of), out };
+    job j = { .p = p, .of = glmq_arena_alloc(&p->arena, n * sizeof *j.of), .out = out };
 
     *out = (glmq_fp4_scales){ .origin = glmq_arena_alloc(&p->arena, n * sizeof *out->origin),
                               .origin_input =
                                   glmq_arena_alloc(&p->arena, n * sizeof *out->origin_input) };
     if (!j.of || !out->origin || !out->origin_input)
         return glmq_fail(err, GLMQ_E_NOMEM, "scales of %zu tensors", n);
-    for (size_t i = 0; i < p->graph->count; i++)
-        if (is_wanted(p, i)) GLMQ_TRY(read_tensor(&j, i, err));
+    GLMQ_TRY(read_tensors(&j, err));
     GLMQ_TRY(read_notes(&j, err));
     choose_globals(&j);
     out->inputs = has_inputs(&j);

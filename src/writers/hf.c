@@ -253,6 +253,64 @@ static glmq_status slot_suffix(const glmq_plan *p, const glmq_tensor *x, const s
     return GLMQ_OK;
 }
 
+/* ---- stacks of gpt-oss ---- */
+
+/* A stack can only be kept as a whole. */
+static glmq_status check_stack(const glmq_plan *p, uint32_t array, glmq_error *err)
+{
+    const glmq_graph *g = p->graph;
+    for (size_t i = 0; i < g->count; i++) {
+        const glmq_part *from = &g->tensors[i].part[0];
+        if (from->span[GLMQ_SLOT_CODES].array != array &&
+            from->span[GLMQ_SLOT_SCALES].array != array)
+            continue;
+        if (p->want[i].dropped || !glmq_encoding_equal(&p->want[i].enc, &from->enc))
+            return glmq_fail(err, GLMQ_E_UNSUPPORTED,
+                             "%s: one of the experts stacked in %s, which are kept all or none",
+                             g->tensors[i].name, g->catalog->arrays[array].name);
+    }
+    return GLMQ_OK;
+}
+
+/* The array of the target that is the source's `from`: made for the first of its experts. */
+static glmq_status stack_of(glmq_plan *p, uint32_t from, uint32_t *array, glmq_error *err)
+{
+    const glmq_array *a = &p->graph->catalog->arrays[from];
+    glmq_plan_array to = { .name = a->name, .dtype = (glmq_dtype)a->dtype, .rank = a->rank };
+
+    for (size_t i = p->arrays.count; i > 0; i--) {
+        if (strcmp(p->arrays.at[i - 1].name, a->name) != 0) continue;
+        *array = (uint32_t)(i - 1);
+        return GLMQ_OK;
+    }
+    GLMQ_TRY(check_stack(p, from, err));
+    for (int d = 0; d < a->rank; d++) to.dims[d] = a->dims[d];
+    return glmq_plan_add_array(p, &to, array, err);
+}
+
+/* An expert stays where it lies in the source's stacks of codes and scales. */
+static glmq_status plan_stacked(glmq_plan *p, const glmq_tensor *x, glmq_part *part,
+                                glmq_error *err)
+{
+    static const int both[] = { GLMQ_SLOT_CODES, GLMQ_SLOT_SCALES };
+    for (size_t i = 0; i < GLMQ_COUNT(both); i++) {
+        const glmq_span *from = &x->part[0].span[both[i]];
+        glmq_span *to = &part->span[both[i]];
+        GLMQ_TRY(stack_of(p, from->array, &to->array, err));
+        to->offset = from->offset - p->graph->catalog->arrays[from->array].offset;
+        to->bytes = from->bytes;
+    }
+    return GLMQ_OK;
+}
+
+static int is_stacked(const glmq_tensor *x, const glmq_encoding *to)
+{
+    return to->codec == &glmq_codec_fp4 && to->variant == FP4_BLOCKS && x->parts == 1 &&
+           glmq_encoding_equal(&x->part[0].enc, to);
+}
+
+/* ---- one tensor ---- */
+
 static glmq_status plan_codes(glmq_plan *p, uint32_t i, const glmq_layout *l, glmq_part *part,
                               glmq_error *err)
 {
@@ -260,6 +318,7 @@ static glmq_status plan_codes(glmq_plan *p, uint32_t i, const glmq_layout *l, gl
     const struct slots *names = slots_of(&part->enc);
     const size_t len = strlen(x->name);
     const char *suffix;
+    if (is_stacked(x, &part->enc)) return plan_stacked(p, x, part, err);
     if (!names || x->rank != 2 || len <= 7 || strcmp(x->name + len - 7, ".weight") != 0)
         return glmq_fail(err, GLMQ_E_UNSUPPORTED, "%s: cannot be stored as %s in safetensors",
                          x->name, glmq_codec_name(part->enc.codec));
