@@ -510,6 +510,15 @@ const char *glmq_json_string(const cJSON *root, const char *path)
     return cJSON_GetStringValue(glmq_json_get(root, path));
 }
 
+const cJSON *glmq_json_first(const cJSON *o, const char *const *keys, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const cJSON *node = cJSON_GetObjectItemCaseSensitive(o, keys[i]);
+        if (node && !cJSON_IsNull(node)) return node;
+    }
+    return NULL;
+}
+
 int glmq_json_u64(const cJSON *node, uint64_t *out)
 {
     double v;

@@ -31,6 +31,9 @@ glmq_status glmq_json_check(const char *text, size_t len, unsigned flags, glmq_e
 const cJSON *glmq_json_get(const cJSON *root, const char *path);
 const char *glmq_json_string(const cJSON *root, const char *path); /* NULL: absent, or no string */
 
+/* The member under the first of `n` keys that is there and not null; NULL: none is. */
+const cJSON *glmq_json_first(const cJSON *o, const char *const *keys, size_t n);
+
 /* A whole number 0 … 2^53, written without fraction or exponent: returns 1, or 0. */
 int glmq_json_u64(const cJSON *node, uint64_t *out);
 

@@ -22,11 +22,6 @@ static const aqlm_shape *shape_of(const glmq_encoding *e)
 
 /* ---- layout ---- */
 
-static int is_float(glmq_dtype dtype)
-{
-    return dtype == GLMQ_DT_F16 || dtype == GLMQ_DT_BF16 || dtype == GLMQ_DT_F32;
-}
-
 /* Bits of a type of codes; 0: it is none. */
 static unsigned code_bits(glmq_dtype dtype)
 {
@@ -48,7 +43,8 @@ static glmq_status check_params(const glmq_encoding *e, uint64_t rows, uint64_t 
     if (a->bits > code_bits((glmq_dtype)a->code_dtype))
         return glmq_fail(err, GLMQ_E_FORMAT, "aqlm: codes of %u bits stored as %s", a->bits,
                          glmq_dtype_name((glmq_dtype)a->code_dtype));
-    if (!is_float((glmq_dtype)a->book_dtype) || !is_float((glmq_dtype)e->scale_dtype))
+    if (!glmq_dtype_is_float((glmq_dtype)a->book_dtype) ||
+        !glmq_dtype_is_float((glmq_dtype)e->scale_dtype))
         return glmq_fail(err, GLMQ_E_FORMAT, "aqlm: codebooks of type %s, scales of type %s",
                          glmq_dtype_name((glmq_dtype)a->book_dtype),
                          glmq_dtype_name((glmq_dtype)e->scale_dtype));
@@ -96,7 +92,7 @@ static glmq_status aqlm_check(glmq_encoding *e, const glmq_bufs *b, uint64_t row
     enum { RUN = 512 };
     const aqlm_shape *a = shape_of(e);
     const float_kind kind = codes_float_kind((glmq_dtype)a->book_dtype);
-    const size_t each = kind == FLOAT_F32 ? 4 : 2;
+    const size_t each = float_bytes(kind);
     const uint64_t entry = (uint64_t)a->out * a->in, book = entry << a->bits, n = book * a->books;
     const uint8_t *p = b->buf[GLMQ_SLOT_BOOK];
     float v[RUN];
@@ -144,7 +140,7 @@ static void get_scales(const glmq_encoding *e, const uint8_t *scales, uint64_t f
                        float *s)
 {
     const float_kind kind = codes_float_kind((glmq_dtype)e->scale_dtype);
-    const size_t each = kind == FLOAT_F32 ? 4 : 2;
+    const size_t each = float_bytes(kind);
 
     if (shape_of(e)->by_place) {
         glmq_kernels_now()->widen[kind](scales + each * first, n, s);
@@ -170,7 +166,7 @@ static void decode_stored(const job *j, uint64_t r, const uint32_t *q, size_t n,
     const glmq_kernels *k = glmq_kernels_now();
     const aqlm_shape *a = shape_of(j->e);
     const float_kind kind = codes_float_kind((glmq_dtype)a->book_dtype);
-    const size_t row = (kind == FLOAT_F32 ? 4u : 2u) * a->in, entries = n * a->books;
+    const size_t row = float_bytes(kind) * a->in, entries = n * a->books;
     uint8_t stored[4 * RUN_FLOATS];
     float wide[RUN_FLOATS];
     uint32_t order[RUN_FLOATS];
@@ -215,7 +211,7 @@ static void aqlm_decode(const glmq_encoding *e, const glmq_bufs *b, glmq_tile t,
 {
     const aqlm_shape *a = shape_of(e);
     const size_t code_bytes = code_bits((glmq_dtype)a->code_dtype) / 8;
-    const size_t scale_bytes = e->scale_dtype == GLMQ_DT_F32 ? 4 : 2;
+    const size_t scale_bytes = float_bytes(codes_float_kind((glmq_dtype)e->scale_dtype));
     const uint64_t across = t.cols / a->in, scales = a->by_place ? across : 1;
     const uint64_t end = t.row + t.rows;
     const uint64_t floats = ((uint64_t)a->books * a->out * a->in) << a->bits;

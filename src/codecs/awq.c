@@ -41,7 +41,7 @@ static glmq_status awq_layout(const glmq_encoding *e, uint64_t rows, uint64_t co
 
 static ints_map awq_map(const glmq_encoding *e, const glmq_bufs *b, glmq_tile t)
 {
-    const unsigned each = e->scale_dtype == GLMQ_DT_F32 ? 4 : 2;
+    const size_t each = float_bytes(codes_float_kind((glmq_dtype)e->scale_dtype));
     return (ints_map){
         .name = "awq",
         .rows = t.rows,

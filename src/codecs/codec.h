@@ -70,10 +70,8 @@ typedef struct glmq_stats {
     int bf16; /* the weights are BF16 as they are stored: some tools then calculate in BF16 */
 } glmq_stats;
 
-enum {
-    GLMQ_NEEDS_AMAX = 1
-}; /* glmq_codec.needs: encode() does not go without stats,
-                               * unless the encoding has a scalar */
+/* glmq_codec.needs: encode() does not go without stats, unless the encoding has a scalar. */
+enum { GLMQ_NEEDS_AMAX = 1 };
 
 struct glmq_codec {
     const char *name, *about;

@@ -77,7 +77,8 @@ ints_map ct_map(const glmq_encoding *e, const glmq_bufs *b, glmq_tile t, int zer
 {
     const int tensor = ct_is_tensor(e), bytes = zero_bytes || tensor;
     const uint64_t row = tensor ? 0 : t.row - b->row0, groups = glmq_encoding_groups(e, t.cols);
-    const uint64_t each = e->scale_dtype == GLMQ_DT_F32 ? 4 : 2, step = zero_rows(e);
+    const uint64_t each = float_bytes(codes_float_kind((glmq_dtype)e->scale_dtype)),
+                   step = zero_rows(e);
     uint8_t *zeros = e->zero_kind == GLMQ_ZERO_STORED ? b->buf[GLMQ_SLOT_ZEROS] : NULL;
 
     if (zeros && bytes) zeros += row * groups;

@@ -149,6 +149,11 @@ const char *glmq_ggml_id_why(uint32_t id)
     return "unknown to ggml";
 }
 
+int glmq_dtype_is_float(glmq_dtype dtype)
+{
+    return dtype == GLMQ_DT_F32 || dtype == GLMQ_DT_F16 || dtype == GLMQ_DT_BF16;
+}
+
 int glmq_dtype_bytes(glmq_dtype dtype, uint64_t count, uint64_t *bytes)
 {
     const glmq_dtype_info *info = glmq_dtype_info_of(dtype);

@@ -20,6 +20,9 @@ glmq_dtype glmq_dtype_from_ggml(uint32_t id);                /* NONE if unknown 
 /* Why a ggml id is refused: "removed from ggml (was Q4_2)", "IQ4_KS of ik_llama.cpp", … */
 const char *glmq_ggml_id_why(uint32_t id);
 
+/* F32, F16 or BF16: what weights are in that nobody quantized, and most scales. */
+int glmq_dtype_is_float(glmq_dtype dtype);
+
 /* Bytes of `count` elements; 1 on overflow or when they do not fill whole bytes/blocks. */
 int glmq_dtype_bytes(glmq_dtype dtype, uint64_t count, uint64_t *bytes);
 #endif

@@ -49,6 +49,12 @@ fp4_global fp4_global_of(const glmq_encoding *enc)
     return enc->variant == FP4_CT ? FP4_DIVIDES : FP4_MULTIPLIES;
 }
 
+int fp4_has_global(const glmq_encoding *enc)
+{
+    const fp4_global kind = fp4_global_of(enc);
+    return kind == FP4_MULTIPLIES || kind == FP4_DIVIDES;
+}
+
 /* ---- global scales ---- */
 
 int fp4_is_scale(uint32_t bits)

@@ -21,6 +21,8 @@ typedef enum fp4_global { FP4_NOT, FP4_NO_GLOBAL, FP4_MULTIPLIES, FP4_DIVIDES } 
 
 /* FP4_NOT: this encoding has no four-bit floats. */
 fp4_global fp4_global_of(const glmq_encoding *enc);
+/* Is it NVFP4, which has a scale of the whole matrix? */
+int fp4_has_global(const glmq_encoding *enc);
 /* NVFP4 as ModelOpt or compressed-tensors store it; MXFP4 likewise. */
 glmq_encoding fp4_nvfp4(int variant);
 glmq_encoding fp4_mxfp4(int variant);

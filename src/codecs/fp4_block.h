@@ -11,8 +11,13 @@
 #include "base/num.h"
 #include "base/safe.h"
 
+/* What the codes stand for, and twice that where -0 is +0: all are whole then. */
+static const float e2m1_values[16] = { 0,     0.5f,  1,  1.5f,  2,  3,  4,  6,
+                                       -0.0f, -0.5f, -1, -1.5f, -2, -3, -4, -6 };
+static const float e2m1_twice[16] = { 0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12 };
+
 /* n weights from the low nibbles of n bytes, n from the high ones: twice the E2M1 values times
- * the scale.  There is no minus zero. */
+ * the scale.  There is no minus zero.  (The table is its own: it also runs on devices.) */
 GLMQ_HD void fp4_put(const uint8_t *qs, int n, float scale, float *w)
 {
     const int8_t value[16] = { 0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12 };
@@ -24,6 +29,7 @@ GLMQ_HD void fp4_put(const uint8_t *qs, int n, float scale, float *w)
     }
 }
 
+/* Half of 2^(byte - 127). */
 GLMQ_HD float mxfp4_scale(uint8_t byte)
 {
     const uint32_t e = byte;

@@ -3,6 +3,7 @@
 #include "fp4_encode.h"
 #include "base/num.h"
 #include "base/safe.h"
+#include "fp4_block.h"
 #include <math.h>
 
 enum { NV = 16, MX = 32 };
@@ -92,13 +93,11 @@ uint8_t fp4_group_ct_mx(const fp4_rule *r, const float *w, uint8_t *q)
 /* The code whose value is nearest, the first of two: the smaller magnitude, and never -0. */
 static void search(const float *w, int n, float half, uint8_t *q)
 {
-    static const float twice[16] = { 0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12 };
-
     for (int i = 0; i < n; i++) {
         float least = INFINITY;
         q[i] = 0;
         for (uint8_t k = 0; k < 16; k++) {
-            const float error = fabsf(twice[k] * half - w[i]);
+            const float error = fabsf(e2m1_twice[k] * half - w[i]);
             if (!(error < least)) continue;
             least = error;
             q[i] = k;
@@ -137,7 +136,7 @@ uint8_t fp4_group_ggml_mx(const fp4_rule *r, const float *w, uint8_t *q)
     const int e = amax < 0x1p-125f ? 0 : (int)floorf(log2f(amax)) - 2 + 127;
     const uint8_t byte = (uint8_t)(e > 0 ? e : 0);
     (void)r;
-    search(w, MX, f32_from_bits(byte < 2 ? 0x00200000u << byte : (byte - 1u) << 23), q);
+    search(w, MX, mxfp4_scale(byte), q);
     return byte;
 }
 

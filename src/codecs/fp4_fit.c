@@ -3,6 +3,7 @@
  *
  * A scale that the target does not have may be near enough: halving it doubles the codes, and
  * code * 2^j is a code again where the row below has one. */
+#include "base/mem.h"
 #include "base/num.h"
 #include "fp4_map.h"
 #include <math.h>
@@ -100,7 +101,7 @@ int fp4_fit_e4m3(fp4_group *g, double unit)
         if (!g->byte) g->byte = 0x38; /* 1: any will do */
         return 1;
     }
-    for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
+    for (size_t i = 0; i < GLMQ_COUNT(order); i++) {
         g->byte = e4m3_of(ldexp(g->scale[0], -order[i]), unit);
         if (g->byte && shift_run(g, 0, order[i])) return 1;
     }

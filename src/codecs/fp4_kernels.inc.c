@@ -3,11 +3,14 @@
 #include "fp4_block.h"
 #include "lanes.h"
 
-/* Without and with a code 8 that is +0. */
-static const float e2m1_values[2][16] = {
-    { 0, 0.5f, 1, 1.5f, 2, 3, 4, 6, -0.0f, -0.5f, -1, -1.5f, -2, -3, -4, -6 },
-    { 0, 0.5f, 1, 1.5f, 2, 3, 4, 6, 0, -0.5f, -1, -1.5f, -2, -3, -4, -6 },
-};
+/* With a code 8 that is +0. */
+static const float e2m1_plus_zero[16] = { 0, 0.5f,  1,  1.5f,  2,  3,  4,  6,
+                                          0, -0.5f, -1, -1.5f, -2, -3, -4, -6 };
+
+static inline const float *e2m1_table(const fp4_run *r)
+{
+    return r->plus_zero ? e2m1_plus_zero : e2m1_values;
+}
 
 #ifdef HAVE_LANES
 
@@ -44,12 +47,10 @@ static inline void e2m1_put(const fp4_run *r, const uint8_t *q, lanes_f table, f
 
 static inline void e2m1_put_scaled(const fp4_run *r, const uint8_t *q, float s, float *w)
 {
-    e2m1_put(r, q, lanes_scaled(e2m1_values[r->plus_zero != 0], s), w);
+    e2m1_put(r, q, lanes_scaled(e2m1_table(r), s), w);
 }
 
 /* Blocks have half the scale and twice the value. */
-static const float e2m1_twice[16] = { 0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12 };
-
 static void decode_mxfp4(const uint8_t *restrict src, size_t blocks, float *restrict w)
 {
     for (size_t i = 0; i < blocks; i++, src += 17, w += 32)
@@ -61,7 +62,7 @@ static void decode_mxfp4(const uint8_t *restrict src, size_t blocks, float *rest
 static inline void e2m1_put_scaled(const fp4_run *r, const uint8_t *q, float s, float *w)
 {
     const size_t half = r->group / 2, next = r->halves ? 1 : 2, high = r->halves ? half : 1;
-    const float *value = e2m1_values[r->plus_zero != 0];
+    const float *value = e2m1_table(r);
     float scaled[16];
     for (int k = 0; k < 16; k++) scaled[k] = value[k] * s;
     for (size_t j = 0; j < half; j++) {

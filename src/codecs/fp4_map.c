@@ -3,12 +3,10 @@
 #include "base/error.h"
 #include "base/num.h"
 #include "base/safe.h"
+#include "fp4_block.h"
 #include "kernels.h"
 #include <math.h>
 #include <string.h>
-
-static const float values[16] = { 0.0f,  0.5f,  1.0f,  1.5f,  2.0f,  3.0f,  4.0f,  6.0f,
-                                  -0.0f, -0.5f, -1.0f, -1.5f, -2.0f, -3.0f, -4.0f, -6.0f };
 
 uint8_t *fp4_map_at(const fp4_lane *l, uint64_t r, uint32_t g)
 {
@@ -132,7 +130,7 @@ void fp4_map_get(const fp4_map *m, glmq_tile t, glmq_codes *codes)
     codes->group = m->group;
     codes->groups = m->groups;
     codes->perm = NULL;
-    codes->lut = values;
+    codes->lut = e2m1_values;
     codes->global = fp4_map_global(m);
     codes->divides = m->global == FP4_DIVIDES;
     memset(codes->offset, 0, count * sizeof *codes->offset);

@@ -24,8 +24,7 @@ static uint64_t blocks(uint64_t n, uint64_t each)
 
 static int is_scale(glmq_dtype dtype)
 {
-    return dtype == GLMQ_DT_F32 || dtype == GLMQ_DT_F16 || dtype == GLMQ_DT_BF16 ||
-           dtype == GLMQ_DT_F8_E8M0 || dtype == GLMQ_DT_U8;
+    return glmq_dtype_is_float(dtype) || dtype == GLMQ_DT_F8_E8M0 || dtype == GLMQ_DT_U8;
 }
 
 static glmq_status fp8_layout(const glmq_encoding *e, uint64_t rows, uint64_t cols,

@@ -61,7 +61,7 @@ static glmq_status gptq_layout(const glmq_encoding *e, uint64_t rows, uint64_t c
 
 static ints_map gptq_map(const glmq_encoding *e, const glmq_bufs *b, glmq_tile t)
 {
-    const unsigned each = e->scale_dtype == GLMQ_DT_F32 ? 4 : 2;
+    const size_t each = float_bytes(codes_float_kind((glmq_dtype)e->scale_dtype));
     return (ints_map){
         .name = "gptq",
         .rows = t.rows,

@@ -15,8 +15,6 @@
 
 enum { WORDS = CODES_CHUNK / 4 }; /* of a chunk of 8-bit codes */
 
-static const size_t float_bytes[FLOAT_KINDS] = { 2, 2, 4 };
-
 /* ---- scales and zeros, one by one ---- */
 
 float ints_scale_at(const ints_map *m, uint64_t r, uint64_t g)
@@ -29,7 +27,7 @@ float ints_scale_at(const ints_map *m, uint64_t r, uint64_t g)
 
 static void set_scale(const ints_map *m, uint64_t r, uint64_t g, float s)
 {
-    const size_t each = float_bytes[m->scale_kind];
+    const size_t each = float_bytes(m->scale_kind);
     glmq_kernels_now()->narrow[m->scale_kind](
         &s, 1, m->scales + each * (r * m->scale_row + g * m->scale_group));
 }
@@ -407,7 +405,7 @@ void ints_encode(const ints_map *m, const float *w)
 static void get_scales(const ints_map *m, float *scale)
 {
     const glmq_kernels *k = glmq_kernels_now();
-    const size_t each = float_bytes[m->scale_kind];
+    const size_t each = float_bytes(m->scale_kind);
     float column[ROWS];
 
     for (uint64_t r = 0; m->scale_group == 1 && r < m->rows; r++)
@@ -479,7 +477,7 @@ glmq_status ints_fit(const codes_target *to, const glmq_codes *codes, glmq_tile 
 
 static void put_scales(const ints_map *m, uint64_t r, uint32_t g, uint32_t n, const codes_small *s)
 {
-    const size_t each = float_bytes[m->scale_kind];
+    const size_t each = float_bytes(m->scale_kind);
     uint8_t *p = m->scales + each * (r * m->scale_row + g * m->scale_group);
 
     if (m->scale_group <= 1)
@@ -599,8 +597,7 @@ glmq_status ints_check_params(const glmq_encoding *e, const char *name, unsigned
 {
     if (e->bits > 8 || !(widths >> e->bits & 1))
         return glmq_fail(err, GLMQ_E_FORMAT, "%s: %u bits", name, e->bits);
-    if (e->scale_dtype != GLMQ_DT_F16 && e->scale_dtype != GLMQ_DT_BF16 &&
-        e->scale_dtype != GLMQ_DT_F32)
+    if (!glmq_dtype_is_float((glmq_dtype)e->scale_dtype))
         return glmq_fail(err, GLMQ_E_FORMAT, "%s: scales of type %s", name,
                          glmq_dtype_name((glmq_dtype)e->scale_dtype));
     if (rows == 0 || cols == 0)

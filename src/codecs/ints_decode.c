@@ -11,8 +11,6 @@
 
 enum { TABLE = 512 }; /* groups of a row held as floats */
 
-static const size_t float_bytes[FLOAT_KINDS] = { 2, 2, 4 };
-
 /* ---- by bytes ---- */
 
 static void decode_row(const ints_map *m, uint64_t r, uint64_t c, size_t n, const uint8_t *q,
@@ -91,7 +89,7 @@ static void fill_scales(const ints_map *m, uint64_t r, uint64_t rows, uint64_t g
                         chunk_table *t)
 {
     const glmq_kernels *k = glmq_kernels_now();
-    const size_t each = float_bytes[m->scale_kind];
+    const size_t each = float_bytes(m->scale_kind);
     float column[ROWS];
 
     if (m->scale_group == 1) { /* a row's scales lie side by side */
@@ -214,7 +212,7 @@ static void fill_piece(const ints_map *m, uint64_t r, uint64_t rows, uint64_t g,
                        piece_table *t)
 {
     const glmq_kernels *k = glmq_kernels_now();
-    const size_t each = float_bytes[m->scale_kind];
+    const size_t each = float_bytes(m->scale_kind);
     const int across = m->scale_row == 1 && m->scale_group > 1;
 
     t->row = across ? 1 : PIECE_GROUPS;
@@ -341,7 +339,7 @@ static int by_turning(const ints_map *m)
 
 static void fill_turned(const ints_map *m, uint64_t r, turned_table *t)
 {
-    const size_t each = float_bytes[m->scale_kind];
+    const size_t each = float_bytes(m->scale_kind);
     int32_t zero[TABLE];
 
     for (size_t j = 0; j < m->groups; j++)

@@ -14,6 +14,12 @@ enum { BITS_MAX = 8 };
 /* Float types of scales and plain tensors, in tables. */
 typedef enum float_kind { FLOAT_F16, FLOAT_BF16, FLOAT_F32, FLOAT_KINDS } float_kind;
 
+/* Bytes that one takes. */
+static inline size_t float_bytes(float_kind kind)
+{
+    return kind == FLOAT_F32 ? 4 : 2;
+}
+
 /* GGUF blocks of 32 weights, in tables. */
 typedef enum block_kind {
     BLOCK_Q4_0,
@@ -50,6 +56,10 @@ typedef struct glmq_kernels {
     /* Likewise n codes of 1..16 bits, into 16 bits each. */
     void (*unpack_wide)(const uint8_t *src, size_t n, unsigned bits, uint16_t *q);
 
+    /* Groups of 2 * half codes whose first half lies in the low nibbles <-> codes. */
+    void (*halves_get)(const uint8_t *src, size_t groups, size_t half, uint8_t *q);
+    void (*halves_put)(const uint8_t *q, size_t groups, size_t half, uint8_t *dst);
+
     /* dst[c][r] = src[r][c] for 32-bit words; strides in words. */
     void (*transpose)(const uint8_t *src, size_t src_stride, size_t rows, size_t cols, uint8_t *dst,
                       size_t dst_stride);
@@ -62,12 +72,9 @@ typedef struct glmq_kernels {
     void (*scale_by)(const uint8_t *q, size_t n, const uint8_t *group, const float *zero,
                      const float *s, float *w);
 
-    /* Groups of 2 * half codes whose first half lies in the low nibbles <-> codes. */
-    void (*halves_get)(const uint8_t *src, size_t groups, size_t half, uint8_t *q);
-    void (*halves_put)(const uint8_t *q, size_t groups, size_t half, uint8_t *dst);
-    /* The same from packed codes; NULL where a level or a width has no such loop.  Groups are
-     * of whole sixteens: of a bit stream; of signed bytes, which are codes less 128; of the
-     * nibble at bit `at` of each word.  Zeros and scales are `step` apart. */
+    /* w = (q - zero) * s from packed codes; NULL where a level or a width has no such loop.
+     * Groups are of whole sixteens: of a bit stream; of signed bytes, which are codes less 128;
+     * of the nibble at bit `at` of each word.  Zeros and scales are `step` apart. */
     void (*stream_groups[BITS_MAX + 1])(const uint8_t *src, size_t groups, size_t group,
                                         const int32_t *zero, const float *s, size_t step, float *w);
     void (*signed_groups)(const uint8_t *src, size_t groups, size_t group, const int32_t *zero,

@@ -4,8 +4,6 @@
 #include "ints.h"
 #include "kernels.h"
 
-static const size_t float_bytes[FLOAT_KINDS] = { 2, 2, 4 };
-
 static glmq_status plain_layout(glmq_dtype dtype, uint64_t rows, uint64_t cols, glmq_layout *out,
                                 glmq_error *err)
 {
@@ -18,7 +16,7 @@ static glmq_status plain_layout(glmq_dtype dtype, uint64_t rows, uint64_t cols, 
 
 static uint8_t *first_row(float_kind kind, const glmq_bufs *b, glmq_tile t)
 {
-    return b->buf[GLMQ_SLOT_CODES] + (t.row - b->row0) * t.cols * float_bytes[kind];
+    return b->buf[GLMQ_SLOT_CODES] + (t.row - b->row0) * t.cols * float_bytes(kind);
 }
 
 #define PLAIN(symbol, DTYPE, KIND, text)                                                           \

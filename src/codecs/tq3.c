@@ -217,7 +217,7 @@ typedef struct run {
 static run skip(const job *j, run at, uint64_t groups)
 {
     at.codes += groups * tq3_bytes(&j->r);
-    at.norms += groups * (j->kind == FLOAT_F32 ? 4 : 2);
+    at.norms += groups * float_bytes(j->kind);
     return at;
 }
 

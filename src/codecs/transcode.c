@@ -1,6 +1,7 @@
 /* Codes -> codes: what the encodings alone say about a move, and the move of one tile. */
 #include "transcode.h"
 #include "base/error.h"
+#include "base/mem.h"
 #include "base/safe.h"
 #include "ctpack.h"
 #include "fp4.h"
@@ -157,7 +158,7 @@ static glmq_travel judge_fp4(const glmq_encoding *from, const glmq_encoding *to,
         snprintf(why, 160, "hangs on its scales under the global scale of its neighbours");
         return GLMQ_MAYBE_CODES;
     }
-    for (size_t i = 0; i < sizeof fp4_moves / sizeof *fp4_moves; i++) {
+    for (size_t i = 0; i < GLMQ_COUNT(fp4_moves); i++) {
         if (fp4_moves[i].from != a || fp4_moves[i].to != b) continue;
         snprintf(why, 160, "%s", fp4_moves[i].why);
         return fp4_moves[i].travel;

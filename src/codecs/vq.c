@@ -67,8 +67,7 @@ static glmq_status check_params(const glmq_encoding *e, uint64_t rows, uint64_t 
     if (e->variant >= VQ_FORMS || (forms[e->variant].each && e->bits > 8 * forms[e->variant].bytes))
         return glmq_fail(err, GLMQ_E_FORMAT, "vq: codes of %u bits in form %u", e->bits,
                          e->variant);
-    if (e->scale_dtype != GLMQ_DT_F16 && e->scale_dtype != GLMQ_DT_BF16 &&
-        e->scale_dtype != GLMQ_DT_F32)
+    if (!glmq_dtype_is_float((glmq_dtype)e->scale_dtype))
         return glmq_fail(err, GLMQ_E_FORMAT, "vq: scales of type %s",
                          glmq_dtype_name((glmq_dtype)e->scale_dtype));
     if (rows == 0 || cols == 0 || rows > UINT64_MAX / 64 || cols > INT32_MAX)
@@ -197,7 +196,7 @@ static glmq_status check_codes(const glmq_encoding *e, const glmq_bufs *b, glmq_
 static const uint8_t *scales_of(const glmq_encoding *e, const glmq_bufs *b, uint64_t row,
                                 uint64_t groups)
 {
-    const size_t each = e->scale_dtype == GLMQ_DT_F32 ? 4 : 2;
+    const size_t each = float_bytes(codes_float_kind((glmq_dtype)e->scale_dtype));
     return b->buf[GLMQ_SLOT_SCALES] + (row - b->row0) * groups * each;
 }
 
@@ -207,7 +206,7 @@ static glmq_status check_scales(const glmq_encoding *e, const glmq_bufs *b, glmq
     const uint64_t groups = glmq_encoding_groups(e, t.cols), n = t.rows * groups;
     const uint8_t *p = scales_of(e, b, t.row, groups);
     const float_kind kind = codes_float_kind((glmq_dtype)e->scale_dtype);
-    const size_t each = kind == FLOAT_F32 ? 4 : 2;
+    const size_t each = float_bytes(kind);
     float s[VQ_RUN];
 
     for (uint64_t i = 0; i < n; i += VQ_RUN) {
@@ -255,7 +254,7 @@ static void vq_decode(const glmq_encoding *e, const glmq_bufs *b, glmq_tile t, f
     const uint64_t codes = codes_per_row(e, t.cols), groups = glmq_encoding_groups(e, t.cols);
     const uint64_t per = codes / groups;
     const float_kind kind = codes_float_kind((glmq_dtype)e->scale_dtype);
-    const size_t each = kind == FLOAT_F32 ? 4 : 2;
+    const size_t each = float_bytes(kind);
     float scale[VQ_RUN + 1], spread[VQ_RUN];
     uint16_t q[VQ_RUN];
 

@@ -69,12 +69,18 @@ size_t glmq_find_nonfinite(const float *w, size_t n)
     return n;
 }
 
+static int is_near(float w, float r)
+{
+    return fabsf(r - w) <= fabsf(w) * 0x1p-21f + 0x1p-146f;
+}
+
+/* Counted first: that loop has no way out, and compilers vectorize it. */
 size_t glmq_find_far(const float *w, const float *r, size_t n)
 {
-    size_t far = 0, i;
-    for (i = 0; i < n; i++) far += !(fabsf(r[i] - w[i]) <= fabsf(w[i]) * 0x1p-21f + 0x1p-146f);
+    size_t far = 0, i = 0;
+    for (size_t k = 0; k < n; k++) far += !is_near(w[k], r[k]);
     if (far == 0) return n;
-    for (i = 0; fabsf(r[i] - w[i]) <= fabsf(w[i]) * 0x1p-21f + 0x1p-146f; i++) continue;
+    while (is_near(w[i], r[i])) i++;
     return i;
 }
 

@@ -753,27 +753,6 @@ static glmq_status move(glmq_mover *m, size_t i, const glmq_move_to *to, glmq_do
     return GLMQ_OK;
 }
 
-/* The files that hold a tensor, each once: "a.safetensors, b.safetensors". */
-static void name_files(const glmq_mover *m, char *text, size_t cap)
-{
-    const glmq_source *src = m->plan->graph->source;
-    uint32_t seen[2 * GLMQ_SLOTS];
-    size_t files = 0, n = 0;
-
-    text[0] = '\0';
-    for (size_t i = 0; i < (size_t)m->tensor->parts * GLMQ_SLOTS; i++) {
-        const glmq_span *s = &m->tensor->part[i / GLMQ_SLOTS].span[i % GLMQ_SLOTS];
-        size_t k = 0;
-
-        if (s->bytes == 0) continue;
-        while (k < files && seen[k] != s->file) k++;
-        if (k < files || n >= cap) continue;
-        seen[files++] = s->file;
-        n += (size_t)snprintf(text + n, cap - n, "%s%s", n ? ", " : "",
-                              glmq_source_name(src, s->file));
-    }
-}
-
 /* Names the tensor, unless the reading of several parts has done so, and where what is stored
  * is wrong the files that it is in. */
 static glmq_status name_tensor(const glmq_mover *m, glmq_status st, glmq_error *err)
@@ -784,7 +763,7 @@ static glmq_status name_tensor(const glmq_mover *m, glmq_status st, glmq_error *
     if (!st) return st;
     if (!err || strncmp(err->msg, name, strlen(name)) != 0) glmq_within(err, st, "%s", name);
     if (st != GLMQ_E_FORMAT) return st;
-    name_files(m, files, sizeof files);
+    glmq_tensor_files(m->plan->graph, m->tensor, files, sizeof files);
     return glmq_within(err, st, "%s", files);
 }
 

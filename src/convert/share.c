@@ -10,68 +10,59 @@
 #include "base/safe.h"
 #include "codecs/fp4.h"
 #include "models/fetch.h"
+#include "models/roles.h"
 #include <math.h>
 #include <string.h>
 
-enum { BY_MODELOPT = 1, BY_CT = 2, BY_BOTH = 3 };
-
-/* ModelOpt calibrates what reads one input; llm-compressor and the serving engines know fewer. */
-static const struct shared {
-    unsigned by;
-    uint8_t fused; /* so many of the first are one matrix to serving engines */
+/* ModelOpt calibrates together what reads one input, which is more than engines fuse (and than
+ * llm-compressor does). */
+static const struct {
     uint8_t count;
     glmq_role role[GLMQ_SHARE_MAX];
-} shared[] = {
-    { BY_BOTH, 3, 3, { GLMQ_ROLE_ATTN_Q, GLMQ_ROLE_ATTN_K, GLMQ_ROLE_ATTN_V } },
-    { BY_CT, 2, 2, { GLMQ_ROLE_ATTN_Q_A, GLMQ_ROLE_ATTN_KV_A } },
-    { BY_MODELOPT,
-      2,
-      4,
+} one_input[] = {
+    { 4,
       { GLMQ_ROLE_ATTN_Q_A, GLMQ_ROLE_ATTN_KV_A, GLMQ_ROLE_INDEXER_K, GLMQ_ROLE_INDEXER_WEIGHTS } },
-    { BY_MODELOPT, 0, 2, { GLMQ_ROLE_ATTN_Q_B, GLMQ_ROLE_INDEXER_Q_B } },
-    { BY_BOTH, 2, 2, { GLMQ_ROLE_MLP_GATE, GLMQ_ROLE_MLP_UP } },
-    { BY_BOTH, 2, 2, { GLMQ_ROLE_SHARED_GATE, GLMQ_ROLE_SHARED_UP } },
-    { BY_BOTH, 2, 2, { GLMQ_ROLE_EXPERTS_GATE, GLMQ_ROLE_EXPERTS_UP } },
+    { 2, { GLMQ_ROLE_ATTN_Q_B, GLMQ_ROLE_INDEXER_Q_B } },
 };
 
 /* ---- who ---- */
 
-static const struct shared *row_of(glmq_role role, unsigned by, int fused, uint8_t *count)
+static int is_among(const glmq_role *list, uint8_t count, glmq_role role)
 {
-    for (size_t i = 0; i < GLMQ_COUNT(shared); i++) {
-        *count = fused ? shared[i].fused : shared[i].count;
-        for (uint8_t k = 0; k < *count; k++)
-            if ((shared[i].by & by) && shared[i].role[k] == role) return &shared[i];
-    }
-    return NULL;
+    for (uint8_t k = 0; k < count; k++)
+        if (list[k] == role) return 1;
+    return 0;
 }
 
-/* The number of the tensor that plays `role` beside tensor i, or -1. */
-static long partner(const glmq_graph *g, size_t i, glmq_role role)
+/* The roles that share a scale with `role`, itself among them; NULL: none do. */
+static const glmq_role *sharers(glmq_role role, int by_input, uint8_t *count)
 {
-    const glmq_tensor *x = &g->tensors[i], *found;
-    char name[GLMQ_NAME_MAX + 8];
-    const size_t len = glmq_names_print(g->hp->arch, NAMES_HF, role, SPLIT_NONE, x->layer,
-                                        x->expert, name, GLMQ_NAME_MAX);
+    const glmq_fused *f;
 
-    if (!len || len >= GLMQ_NAME_MAX) return -1;
-    memcpy(name + len, ".weight", sizeof ".weight");
-    found = glmq_graph_find(g, name);
-    return found ? (long)(found - g->tensors) : -1;
+    for (size_t i = 0; by_input && i < GLMQ_COUNT(one_input); i++) {
+        *count = one_input[i].count;
+        if (is_among(one_input[i].role, *count, role)) return one_input[i].role;
+    }
+    for (size_t i = 0; (f = glmq_fused_at(i)) != NULL; i++) {
+        *count = f->count;
+        if (is_among(f->role, f->count, role)) return f->role;
+    }
+    return NULL;
 }
 
 size_t glmq_share_members(const glmq_plan *p, size_t i, const glmq_encoding *to, int fused,
                           uint32_t member[GLMQ_SHARE_MAX])
 {
-    const unsigned by = fp4_global_of(to) == FP4_DIVIDES ? BY_CT : BY_MODELOPT;
+    const glmq_graph *g = p->graph;
+    const int by_input = !fused && fp4_global_of(to) != FP4_DIVIDES;
     uint8_t count = 0;
-    const struct shared *row =
-        p->graph->hp ? row_of(p->graph->tensors[i].role, by, fused, &count) : NULL;
+    const glmq_role *role = sharers(g->tensors[i].role, by_input, &count);
     size_t n = 0;
 
-    for (uint8_t k = 0; row && k < count; k++) {
-        const long other = partner(p->graph, i, row->role[k]);
-        if (other >= 0 && !p->want[other].dropped &&
+    for (uint8_t k = 0; role && k < count; k++) {
+        const size_t other =
+            glmq_graph_find_role(g, g->tensors[i].layer, role[k], g->tensors[i].expert);
+        if (other < g->count && !p->want[other].dropped &&
             fp4_global_of(&p->want[other].enc) == fp4_global_of(to))
             member[n++] = (uint32_t)other;
     }
@@ -202,8 +193,7 @@ glmq_status glmq_share_scalar(glmq_share *s, const glmq_plan *p, size_t i, glmq_
     float most = 0;
     size_t n;
 
-    if ((kind != FP4_MULTIPLIES && kind != FP4_DIVIDES) || own->parts != 1 ||
-        fp4_global_of(&own->part[0].enc) != FP4_NO_GLOBAL)
+    if (!fp4_has_global(to) || own->parts != 1 || fp4_global_of(&own->part[0].enc) != FP4_NO_GLOBAL)
         return GLMQ_OK;
     n = glmq_share_members(p, i, to, 0, member);
     for (size_t k = 0; k < n; k++) {
@@ -224,7 +214,7 @@ uint64_t glmq_share_peak(const glmq_plan *p, const glmq_item *it)
     uint64_t peak = 0;
     size_t n;
 
-    if (fp4_global_of(to) < FP4_MULTIPLIES) return 0;
+    if (!fp4_has_global(to)) return 0;
     n = glmq_share_members(p, it->tensor, to, 0, member);
     for (size_t k = 0; k < n; k++) {
         const glmq_tensor *t = &p->original->tensors[member[k]];

@@ -82,6 +82,15 @@ static const char *reader_name(size_t i)
     return i < glmq_reader_count() ? glmq_reader_at(i)->name : NULL;
 }
 
+/* The reader that was asked for is of the container that is there. */
+static glmq_status check_container(const glmq_graph *g, glmq_error *err)
+{
+    if (g->reader->container == g->catalog->container) return GLMQ_OK;
+    if (g->catalog->container == CONTAINER_GGUF)
+        return glmq_fail(err, GLMQ_E_ARG, "a GGUF is read as \"gguf\" only");
+    return glmq_fail(err, GLMQ_E_ARG, "\"%s\" reads GGUF files only", g->reader->name);
+}
+
 static glmq_status pick_reader(glmq_graph *g, const char *from, glmq_error *err)
 {
     int best = 0;
@@ -90,13 +99,13 @@ static glmq_status pick_reader(glmq_graph *g, const char *from, glmq_error *err)
         const char *near = glmq_nearest(from, reader_name);
 
         g->reader = glmq_reader_find(from);
-        if (g->reader) return GLMQ_OK;
+        if (g->reader) return check_container(g, err);
         return glmq_fail(err, GLMQ_E_ARG, "unknown format \"%s\"%s%s%s", from,
                          near ? ", did you mean \"" : "", near ? near : "", near ? "\"" : "");
     }
     for (size_t i = 0; i < glmq_reader_count(); i++) {
         const glmq_reader *r = glmq_reader_at(i);
-        const int sure = r->probe(g->catalog);
+        const int sure = r->container == g->catalog->container ? r->probe(g->catalog) : 0;
 
         if (sure > best) {
             best = sure;
@@ -423,6 +432,47 @@ size_t glmq_graph_count(const glmq_graph *g)
 const glmq_tensor *glmq_graph_tensor(const glmq_graph *g, size_t i)
 {
     return i < g->count ? &g->tensors[i] : NULL;
+}
+
+void glmq_tensor_files(const glmq_graph *g, const glmq_tensor *t, char *text, size_t cap)
+{
+    uint32_t seen[GLMQ_PARTS_MAX * GLMQ_SLOTS];
+    size_t files = 0, n = 0;
+
+    text[0] = '\0';
+    for (size_t i = 0; i < (size_t)t->parts * GLMQ_SLOTS; i++) {
+        const glmq_span *s = &t->part[i / GLMQ_SLOTS].span[i % GLMQ_SLOTS];
+        size_t k = 0;
+
+        if (s->bytes == 0) continue;
+        while (k < files && seen[k] != s->file) k++;
+        if (k < files || n >= cap) continue;
+        seen[files++] = s->file;
+        n += (size_t)snprintf(text + n, cap - n, "%s%s", n ? ", " : "",
+                              glmq_source_name(g->source, s->file));
+    }
+}
+
+static int compare_place(const glmq_tensor *t, int32_t layer, glmq_role role, int32_t expert)
+{
+    if (t->layer != layer) return t->layer < layer ? -1 : 1;
+    if (t->role != role) return t->role < role ? -1 : 1;
+    return t->expert < expert ? -1 : t->expert > expert;
+}
+
+size_t glmq_graph_find_role(const glmq_graph *g, int32_t layer, glmq_role role, int32_t expert)
+{
+    size_t low = 0, high = g->count;
+
+    while (low < high) {
+        const size_t mid = low + (high - low) / 2;
+        if (compare_place(&g->tensors[mid], layer, role, expert) < 0)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low < g->count && compare_place(&g->tensors[low], layer, role, expert) == 0 ? low
+                                                                                       : g->count;
 }
 
 const glmq_tensor *glmq_graph_find(const glmq_graph *g, const char *name)

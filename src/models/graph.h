@@ -70,10 +70,14 @@ glmq_status glmq_graph_note(glmq_graph *g, glmq_severity severity, const char *c
  * that is absent is a warning "mtp-absent". */
 glmq_status glmq_graph_finish(glmq_graph *g, glmq_error *err);
 
+/* The number of a tensor by what it is (the graph is sorted by layer, role, expert); the count
+ * of tensors: there is none. */
+size_t glmq_graph_find_role(const glmq_graph *g, int32_t layer, glmq_role role, int32_t expert);
+
+/* The files that hold a tensor, each once: "a.safetensors, b.safetensors". */
+void glmq_tensor_files(const glmq_graph *g, const glmq_tensor *t, char *text, size_t cap);
+
 /* Shape of a role under these hyper-parameters; 0 when the model has no such tensor. */
 int glmq_role_shape(const glmq_hparams *h, glmq_role role, uint8_t *rank, uint64_t *rows,
                     uint64_t *cols);
-/* Must this tensor exist (given that its layer does)?  2: optional.  Layers from h->layers
- * on are MTP layers, -1 is the model itself. */
-int glmq_role_expected(const glmq_hparams *h, glmq_role role, int64_t layer);
 #endif

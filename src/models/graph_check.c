@@ -133,6 +133,7 @@ static unsigned traits(const glmq_hparams *h, int64_t layer)
     return h->indexer_full && h->indexer_full[layer] ? t | N_FULL : t;
 }
 
+/* Must this tensor exist, given that its layer does?  2: optional. */
 static int expected_with(const glmq_hparams *h, glmq_role role, unsigned have)
 {
     const unsigned needs = shapes[role].needs;
@@ -140,11 +141,6 @@ static int expected_with(const glmq_hparams *h, glmq_role role, unsigned have)
     if (needs == 0 || (needs & ~(unsigned)N_OPTIONAL & ~have)) return 0;
     if (needs & N_OPTIONAL || (role == GLMQ_ROLE_LM_HEAD && h->tied)) return 2;
     return 1;
-}
-
-int glmq_role_expected(const glmq_hparams *h, glmq_role role, int64_t layer)
-{
-    return (unsigned)role < GLMQ_ROLE_COUNT ? expected_with(h, role, traits(h, layer)) : 0;
 }
 
 int glmq_role_shape(const glmq_hparams *h, glmq_role role, uint8_t *rank, uint64_t *rows,

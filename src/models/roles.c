@@ -1,5 +1,6 @@
 /* Roles: names and classes, from the public list. */
 #include "roles.h"
+#include "base/mem.h"
 #include <string.h>
 
 static const struct {
@@ -42,4 +43,29 @@ int glmq_role_is_matrix(glmq_role role)
     case ROLE_ROUTER: return 1;
     default: return 0;
     }
+}
+
+/* ---- what is fused ---- */
+
+static const glmq_fused fused[] = {
+    { 3, { GLMQ_ROLE_ATTN_Q, GLMQ_ROLE_ATTN_K, GLMQ_ROLE_ATTN_V }, "q, k and v", "qkv_proj" },
+    { 2, { GLMQ_ROLE_ATTN_Q_A, GLMQ_ROLE_ATTN_KV_A }, "q_a and kv_a", "fused_qkv_a_proj_with_mqa" },
+    { 2, { GLMQ_ROLE_MLP_GATE, GLMQ_ROLE_MLP_UP }, "gate and up", "gate_up_proj" },
+    { 2,
+      { GLMQ_ROLE_SHARED_GATE, GLMQ_ROLE_SHARED_UP },
+      "gate and up of the shared expert",
+      "gate_up_proj" },
+    { 2, { GLMQ_ROLE_EXPERTS_GATE, GLMQ_ROLE_EXPERTS_UP }, "gate and up", NULL },
+};
+
+const glmq_fused *glmq_fused_at(size_t i)
+{
+    return i < GLMQ_COUNT(fused) ? &fused[i] : NULL;
+}
+
+const glmq_fused *glmq_fused_first(glmq_role role)
+{
+    for (size_t i = 0; i < GLMQ_COUNT(fused); i++)
+        if (fused[i].role[0] == role) return &fused[i];
+    return NULL;
 }

@@ -20,4 +20,19 @@ typedef enum glmq_role_class {
 glmq_role_class glmq_role_class_of(glmq_role role);
 int glmq_role_find(const char *name, glmq_role *out); /* 1 or 0 */
 int glmq_role_is_matrix(glmq_role role);
+
+/* Matrices of one layer (and expert) that read the same input: serving engines make one matrix
+ * of them, so that they must share a global scale. */
+enum { GLMQ_FUSED_MAX = 3 };
+typedef struct glmq_fused {
+    uint8_t count;
+    glmq_role role[GLMQ_FUSED_MAX];
+    const char *what; /* "gate and up"                                  */
+    const char *name; /* of the fused module; NULL: all experts are one */
+} glmq_fused;
+
+/* NULL behind the last. */
+const glmq_fused *glmq_fused_at(size_t i);
+/* The row in which `role` comes first, or NULL. */
+const glmq_fused *glmq_fused_first(glmq_role role);
 #endif

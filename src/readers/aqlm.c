@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/safe.h"
 #include "reader.h"
+#include "tally.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -37,8 +38,7 @@ typedef struct {
     parameter p[PARAMETERS];
     glmq_strmap plain;  /* linear_weights_not_to_quantize */
     shape_list *shapes; /* one for all modules of the same geometry */
-    uint64_t unwanted, by_place;
-    char first_unwanted[160], first_by_place[160];
+    glmq_tally unwanted, by_place;
 } job;
 
 /* ---- the configuration ---- */
@@ -96,16 +96,6 @@ static glmq_status agree(const job *j, int which, const glmq_array *a, uint64_t 
 
 /* ---- modules ---- */
 
-static const char *print_dims(const glmq_array *a, char text[96])
-{
-    size_t n = 0;
-
-    text[0] = '\0';
-    for (int i = 0; i < a->rank && n < 90; i++)
-        n += (size_t)snprintf(text + n, 96 - n, "%s%" PRIu64, i ? ", " : "", a->dims[i]);
-    return text;
-}
-
 static int log2_of(uint64_t n)
 {
     int bits = 0;
@@ -124,7 +114,7 @@ static glmq_status measure_books(const job *j, const glmq_array *books, aqlm_sha
         !books->dims[2] || books->dims[2] > UINT32_MAX || !books->dims[3] ||
         books->dims[3] > UINT32_MAX)
         return glmq_fail(err, GLMQ_E_FORMAT, "%s [%s]: expected [codebooks, 2^bits, rows, columns]",
-                         books->name, print_dims(books, dims));
+                         books->name, glmq_array_shape(books, dims));
     *s = (aqlm_shape){ .books = (uint32_t)books->dims[0],
                        .bits = (uint8_t)bits,
                        .out = (uint32_t)books->dims[2],
@@ -148,9 +138,9 @@ static glmq_status measure_codes(const job *j, const glmq_module *m, aqlm_shape 
     s->code_dtype = codes->dtype;
     if (codes->rank != 3)
         return glmq_fail(err, GLMQ_E_FORMAT, "%s [%s]: expected three dimensions", codes->name,
-                         print_dims(codes, dims));
+                         glmq_array_shape(codes, dims));
     if (!known && (mul_u64(codes->dims[0], s->out, rows) || mul_u64(codes->dims[1], s->in, cols)))
-        return glmq_fail(err, GLMQ_E_LIMIT, "%s [%s]", codes->name, print_dims(codes, dims));
+        return glmq_fail(err, GLMQ_E_LIMIT, "%s [%s]", codes->name, glmq_array_shape(codes, dims));
     down = *rows / s->out;
     across = *cols / s->in;
     if (*rows % s->out == 0 && *cols % s->in == 0 && codes->dims[2] == s->books) {
@@ -160,11 +150,11 @@ static glmq_status measure_codes(const job *j, const glmq_module *m, aqlm_shape 
                              "%s [%s]: expected [%" PRIu64 ", %" PRIu64
                              ", %u]: it was saved after a forward pass on a CPU, which turns codes "
                              "round; its first two dimensions must be exchanged",
-                             codes->name, print_dims(codes, dims), down, across, s->books);
+                             codes->name, glmq_array_shape(codes, dims), down, across, s->books);
     }
     return glmq_fail(err, GLMQ_E_FORMAT,
                      "%s [%s]: expected [%" PRIu64 " / %u, %" PRIu64 " / %u, %u]", codes->name,
-                     print_dims(codes, dims), *rows, s->out, *cols, s->in, s->books);
+                     glmq_array_shape(codes, dims), *rows, s->out, *cols, s->in, s->books);
 }
 
 /* One for each group of rows, or (never exported, but possible) one for each place. */
@@ -180,12 +170,11 @@ static glmq_status measure_scales(job *j, const glmq_module *m, aqlm_shape *s, u
     if (a->rank >= 1 && a->dims[0] == down && rest == 1) {
         const uint64_t second = a->rank > 1 ? a->dims[1] : 1;
         s->by_place = second != 1;
-        if (second == across && s->by_place && !j->by_place++)
-            glmq_module_text(m, j->first_by_place, sizeof j->first_by_place);
+        if (second == across && s->by_place) glmq_tally_add(&j->by_place, m->name, m->name_len);
         if (second == 1 || second == across) return GLMQ_OK;
     }
     return glmq_fail(err, GLMQ_E_FORMAT, "%s [%s]: expected [%" PRIu64 ", 1, 1, 1]", a->name,
-                     print_dims(a, dims), down);
+                     glmq_array_shape(a, dims), down);
 }
 
 static glmq_status keep_shape(job *j, const aqlm_shape *s, const aqlm_shape **out, glmq_error *err)
@@ -237,8 +226,7 @@ static glmq_status add_module(void *user, const glmq_module *m, glmq_error *err)
     e.bits = s.bits;
     e.scale_dtype = m->slot[GLMQ_SLOT_SCALES]->dtype;
     e.tables = kept;
-    if (is_listed(j, m) && j->unwanted++ == 0)
-        glmq_module_text(m, j->first_unwanted, sizeof j->first_unwanted);
+    if (is_listed(j, m)) glmq_tally_add(&j->unwanted, m->name, m->name_len);
     return glmq_hf_add_module(j->g, j->cat, m, &e, rows, cols, err);
 }
 
@@ -248,7 +236,6 @@ static int aqlm_probe(const glmq_catalog *cat)
 {
     const char *method = glmq_json_string(cat->quant, "quant_method");
 
-    if (cat->container != CONTAINER_SAFETENSORS) return 0;
     if (method && strcmp(method, "aqlm") == 0) return 98;
     return glmq_catalog_has_suffix(cat, "codebooks", GLMQ_DT_NONE) &&
                    glmq_catalog_has_suffix(cat, "codes", GLMQ_DT_NONE)
@@ -256,21 +243,13 @@ static int aqlm_probe(const glmq_catalog *cat)
                : 0;
 }
 
-static glmq_status tell(job *j, glmq_error *err)
+static glmq_status note_all(const job *j, glmq_error *err)
 {
-    glmq_status st = GLMQ_OK;
-
-    if (j->unwanted)
-        st = glmq_graph_note(j->g, GLMQ_WARNING, "config-modules", NULL, j->cat->quant_file,
-                             "%s and %" PRIu64 " others are quantized, which the config denies",
-                             j->first_unwanted, j->unwanted - 1);
-    if (!st && j->by_place)
-        st = glmq_graph_note(j->g, GLMQ_WARNING, "scale-per-place", NULL, NULL,
-                             "%s and %" PRIu64
-                             " others have a scale for each group of inputs, which no exporter "
-                             "writes; each is used for its group",
-                             j->first_by_place, j->by_place - 1);
-    return st ? glmq_fail(err, st, "problems") : GLMQ_OK;
+    GLMQ_TRY(glmq_tally_note(&j->unwanted, j->g, GLMQ_WARNING, "config-modules", j->cat->quant_file,
+                             err, "are quantized, which the config denies"));
+    return glmq_tally_note(&j->by_place, j->g, GLMQ_WARNING, "scale-per-place", NULL, err,
+                           "have a scale for each group of inputs, which no exporter writes; each "
+                           "is used for its group");
 }
 
 static glmq_status aqlm_open(glmq_graph *g, const glmq_catalog *cat, glmq_error *err)
@@ -283,12 +262,10 @@ static glmq_status aqlm_open(glmq_graph *g, const glmq_catalog *cat, glmq_error 
                      [BITS] = { .key = "nbits_per_codebook", .usual = 16 } } };
     glmq_status st;
 
-    if (cat->container != CONTAINER_SAFETENSORS)
-        return glmq_fail(err, GLMQ_E_ARG, "a GGUF is read as \"gguf\" only");
     st = glmq_within(err, read_config(&j, err), "%s",
                      cat->quant_file ? cat->quant_file : "config.json");
     if (!st) st = glmq_modules_each(cat, slots, GLMQ_COUNT(slots), add_module, &j, err);
-    if (!st) st = tell(&j, err);
+    if (!st) st = note_all(&j, err);
     glmq_strmap_free(&j.plain);
     return st;
 }

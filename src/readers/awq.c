@@ -8,7 +8,9 @@
 #include "base/mem.h"
 #include "base/safe.h"
 #include "codecs/codec.h"
+#include "overrides.h"
 #include "reader.h"
+#include "tally.h"
 #include <string.h>
 #include <strings.h>
 
@@ -23,12 +25,11 @@ enum { PER_WORD = 8 };
 typedef struct {
     glmq_graph *g;
     const glmq_catalog *cat;
-    uint64_t group;     /* 0: the whole row, or not stated */
-    uint64_t others;    /* modules of another group        */
-    uint64_t unwanted;  /* quantized, though the list says they are not */
-    const cJSON *plain; /* modules_to_not_convert */
+    uint64_t group;      /* 0: the whole row, or not stated              */
+    glmq_tally others;   /* modules of another group                     */
+    glmq_tally unwanted; /* quantized, though the list says they are not */
+    const cJSON *plain;  /* modules_to_not_convert                       */
     uint8_t zero_kind;
-    char first[160], first_unwanted[160];
 } job;
 
 /* ---- the configuration ---- */
@@ -40,23 +41,13 @@ static const char *text_of(const cJSON *q, const char *a, const char *b)
     return text ? text : "";
 }
 
-static int is_auto_round(const char *method)
-{
-    static const char *const words[] = { "auto-round", "autoround", "intel/auto-round",
-                                         "auto_round" };
-
-    for (size_t i = 0; i < GLMQ_COUNT(words); i++)
-        if (strcasecmp(method, words[i]) == 0) return 1;
-    return 0;
-}
-
 /* Does the configuration name this format, in whatever version? */
 static int is_named(const glmq_catalog *cat)
 {
     const char *method = text_of(cat->quant, "quant_method", "method");
 
     if (strcasecmp(method, "awq") == 0) return 1;
-    return is_auto_round(method) &&
+    return glmq_is_auto_round(method) &&
            strstr(text_of(cat->quant, "packing_format", ""), "awq") != NULL;
 }
 
@@ -72,7 +63,7 @@ static glmq_status check_format(const cJSON *q, glmq_error *err)
     const char *version = glmq_json_string(q, "version");
 
     if (!version) version = text_of(q, "format", "checkpoint_format");
-    if (is_auto_round(method)) {
+    if (glmq_is_auto_round(method)) {
         const char *type = glmq_json_string(q, "data_type");
 
         if (type && strcmp(type, "int") != 0) return refuse("AutoRound data type", type, err);
@@ -84,15 +75,6 @@ static glmq_status check_format(const cJSON *q, glmq_error *err)
         return refuse("AWQ packing version awq", version, err);
     if (*dtype && !strstr(dtype, "int32")) return refuse("pack_dtype", dtype, err);
     return GLMQ_OK;
-}
-
-static int has_member(const cJSON *q, const char *a, const char *b, const char *c, uint64_t *out)
-{
-    const char *const keys[] = { a, b, c };
-
-    for (size_t i = 0; i < GLMQ_COUNT(keys); i++)
-        if (keys[i] && glmq_json_u64(cJSON_GetObjectItemCaseSensitive(q, keys[i]), out)) return 1;
-    return 0;
 }
 
 static glmq_status note(job *j, const char *code, const char *text, glmq_error *err)
@@ -107,7 +89,7 @@ static glmq_status read_config(job *j, glmq_error *err)
     const cJSON *q = j->cat->quant;
     const cJSON *zero = cJSON_GetObjectItemCaseSensitive(q, "zero_point");
     const cJSON *sym = cJSON_GetObjectItemCaseSensitive(q, "sym");
-    uint64_t bits = 4;
+    glmq_override said = { .sym = -1 };
 
     j->zero_kind =
         cJSON_IsFalse(zero) || (!zero && cJSON_IsTrue(sym)) ? GLMQ_ZERO_MID : GLMQ_ZERO_STORED;
@@ -118,11 +100,11 @@ static glmq_status read_config(job *j, glmq_error *err)
         return note(j, "config-method",
                     "the arrays are packed as AWQ does it, which the config does not name", err);
     GLMQ_TRY(check_format(q, err));
-    if (has_member(q, "bits", "w_bit", "wbits", &bits) && bits != 4)
+    glmq_override_read(q, &said);
+    if (said.bits && said.bits != 4)
         return glmq_fail(err, GLMQ_E_UNSUPPORTED, "AWQ with %" PRIu64 " bits, there are only 4",
-                         bits);
-    if (!has_member(q, "group_size", "q_group_size", NULL, &j->group) || j->group > UINT32_MAX)
-        j->group = 0;
+                         said.bits);
+    j->group = said.group > 0 ? (uint64_t)said.group : 0;
     j->plain = cJSON_GetObjectItemCaseSensitive(q, "modules_to_not_convert");
     return GLMQ_OK;
 }
@@ -164,7 +146,7 @@ static glmq_status measure_group(job *j, const glmq_module *m, uint32_t *group, 
         return glmq_fail(err, GLMQ_E_FORMAT, "%s: %" PRIu64 " groups for %" PRIu64 " columns",
                          m->slot[GLMQ_SLOT_SCALES]->name, groups, cols);
     *group = groups == 1 ? 0 : (uint32_t)(cols / groups);
-    if (j->group && j->others++ == 0) glmq_module_text(m, j->first, sizeof j->first);
+    if (j->group) glmq_tally_add(&j->others, m->name, m->name_len);
     return GLMQ_OK;
 }
 
@@ -186,8 +168,7 @@ static glmq_status add_module(void *user, const glmq_module *m, glmq_error *err)
     GLMQ_TRY(measure_group(j, m, &e.group, err));
     e.scale_dtype = m->slot[GLMQ_SLOT_SCALES]->dtype;
     e.zero_kind = j->zero_kind;
-    if (glmq_module_listed(m, j->plain) && j->unwanted++ == 0)
-        glmq_module_text(m, j->first_unwanted, sizeof j->first_unwanted);
+    if (glmq_module_listed(m, j->plain)) glmq_tally_add(&j->unwanted, m->name, m->name_len);
     return glmq_hf_add_module(j->g, j->cat, m, &e, rows, cols, err);
 }
 
@@ -220,7 +201,6 @@ static int is_packed_so(const glmq_catalog *cat)
 
 static int awq_probe(const glmq_catalog *cat)
 {
-    if (cat->container != CONTAINER_SAFETENSORS) return 0;
     if (is_packed_so(cat)) return 95;
     return is_named(cat) ? 92 : 0;
 }
@@ -228,23 +208,14 @@ static int awq_probe(const glmq_catalog *cat)
 static glmq_status awq_open(glmq_graph *g, const glmq_catalog *cat, glmq_error *err)
 {
     job j = { .g = g, .cat = cat };
-    glmq_status st = GLMQ_OK;
 
-    if (cat->container != CONTAINER_SAFETENSORS)
-        return glmq_fail(err, GLMQ_E_ARG, "a GGUF is read as \"gguf\" only");
     GLMQ_TRY(glmq_within(err, read_config(&j, err), "%s",
                          cat->quant_file ? cat->quant_file : "config.json"));
     GLMQ_TRY(glmq_modules_each(cat, slots, GLMQ_COUNT(slots), add_module, &j, err));
-    if (j.others)
-        st =
-            glmq_graph_note(g, GLMQ_WARNING, "config-group", NULL, cat->quant_file,
-                            "%s and %" PRIu64 " others do not have the config's groups of %" PRIu64,
-                            j.first, j.others - 1, j.group);
-    if (!st && j.unwanted)
-        st = glmq_graph_note(g, GLMQ_WARNING, "config-modules", NULL, cat->quant_file,
-                             "%s and %" PRIu64 " others are quantized, which the config denies",
-                             j.first_unwanted, j.unwanted - 1);
-    return st ? glmq_fail(err, st, "problems") : GLMQ_OK;
+    GLMQ_TRY(glmq_tally_note(&j.others, g, GLMQ_WARNING, "config-group", cat->quant_file, err,
+                             "do not have the config's groups of %" PRIu64, j.group));
+    return glmq_tally_note(&j.unwanted, g, GLMQ_WARNING, "config-modules", cat->quant_file, err,
+                           "are quantized, which the config denies");
 }
 
 const glmq_reader glmq_reader_awq = {

@@ -20,6 +20,7 @@
 #include "fp8_module.h"
 #include "perm.h"
 #include "reader.h"
+#include "tally.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -34,11 +35,10 @@ typedef struct {
     glmq_graph *g;
     const glmq_catalog *cat;
     ct_config config;
-    uint64_t others; /* modules that differ from their scheme         */
-    uint64_t denied; /* quantized, though the config says they are not */
-    const ct_scheme *unlike;
-    char first[160], first_denied[160];
-    const char *why;
+    glmq_tally unlike;       /* modules that differ from their scheme          */
+    const ct_scheme *scheme; /* of the first of those                          */
+    const char *why;         /* in what it differs                             */
+    glmq_tally denied;       /* quantized, though the config says they are not */
 } job;
 
 static glmq_status read_config(job *j, glmq_error *err)
@@ -143,7 +143,7 @@ static glmq_status measure_groups(const glmq_module *m, uint64_t rows, uint64_t 
     const glmq_array *s = m->slot[GLMQ_SLOT_SCALES];
     const uint64_t n = s->rank > 0 ? s->dims[0] : 1, groups = s->rank > 1 ? s->dims[1] : 1;
 
-    if (s->dtype != GLMQ_DT_F16 && s->dtype != GLMQ_DT_BF16 && s->dtype != GLMQ_DT_F32)
+    if (!glmq_dtype_is_float((glmq_dtype)s->dtype))
         return glmq_fail(err, GLMQ_E_FORMAT, "%s: dtype %s, expected BF16, F16 or F32", s->name,
                          glmq_dtype_name((glmq_dtype)s->dtype));
     e->scale_dtype = s->dtype;
@@ -200,9 +200,9 @@ static const char *disagrees(const ct_scheme *s, const glmq_encoding *e, uint64_
 
 static void remember(job *j, const glmq_module *m, const ct_scheme *s, const char *why)
 {
-    if (j->others++) return;
-    glmq_module_text(m, j->first, sizeof j->first);
-    j->unlike = s;
+    glmq_tally_add(&j->unlike, m->name, m->name_len);
+    if (j->unlike.count > 1) return;
+    j->scheme = s;
     j->why = why;
 }
 
@@ -293,16 +293,10 @@ static glmq_status add_fp4(job *j, const glmq_module *m, const ct_scheme *scheme
 /* A weight still in floats: its quantization parameters say nothing about what is stored. */
 static glmq_status add_fake(job *j, const glmq_module *m, glmq_error *err)
 {
-    for (int i = 0; i < GLMQ_SLOTS; i++) {
-        const glmq_array *a = m->slot[i];
-
-        if (!a) continue;
-        glmq_graph_drop(j->g, (size_t)(a - j->cat->arrays),
-                        "a quantization parameter of a weight stored in floats");
-        if (glmq_graph_note(j->g, GLMQ_NOTE, "array-dropped", a->name, NULL,
-                            "the weight is stored in floats"))
-            return glmq_fail(err, GLMQ_E_NOMEM, "problems");
-    }
+    for (int i = 0; i < GLMQ_SLOTS; i++)
+        if (m->slot[i])
+            GLMQ_TRY(glmq_hf_drop(j->g, j->cat, m->slot[i], GLMQ_NOTE,
+                                  "a quantization parameter of a weight stored in floats", err));
     return glmq_hf_add_plain(j->g, j->cat, m->plain, err);
 }
 
@@ -341,23 +335,16 @@ static int is_activation(const char *name)
 {
     static const char *const leaves[] = { ".output_scale", ".input_zero_point",
                                           ".output_zero_point", ".k_zero_point", ".v_zero_point" };
-    const size_t len = strlen(name);
 
-    for (size_t i = 0; i < GLMQ_COUNT(leaves); i++) {
-        const size_t n = strlen(leaves[i]);
-        if (len > n && strcmp(name + len - n, leaves[i]) == 0) return 1;
-    }
+    for (size_t i = 0; i < GLMQ_COUNT(leaves); i++)
+        if (glmq_ends_with(name, leaves[i])) return 1;
     return 0;
 }
 
 static glmq_status add_plain(job *j, const glmq_array *a, glmq_error *err)
 {
     if (!is_activation(a->name)) return glmq_hf_add_unscaled(j->g, j->cat, a, "weight_scale", err);
-    glmq_graph_drop(j->g, (size_t)(a - j->cat->arrays), "a parameter of activations, no weight");
-    if (glmq_graph_note(j->g, GLMQ_NOTE, "array-dropped", a->name, NULL,
-                        "a parameter of activations, no weight"))
-        return glmq_fail(err, GLMQ_E_NOMEM, "problems");
-    return GLMQ_OK;
+    return glmq_hf_drop(j->g, j->cat, a, GLMQ_NOTE, "a parameter of activations, no weight", err);
 }
 
 static int is_fp8(const glmq_array *a)
@@ -390,7 +377,7 @@ static glmq_status find_scheme(job *j, const glmq_module *m, const ct_scheme **s
         ct_config_scheme(&j->config, m, known ? match.row->role : GLMQ_ROLE_OTHER, scheme, err));
     GLMQ_TRY(ct_config_ignores(&j->config, m, &ignored, err));
     if (!ignored && (*scheme || !j->config.targeted || !j->config.count)) return GLMQ_OK;
-    if (j->denied++ == 0) glmq_module_text(m, j->first_denied, sizeof j->first_denied);
+    glmq_tally_add(&j->denied, m->name, m->name_len);
     return GLMQ_OK;
 }
 
@@ -425,7 +412,6 @@ static int ct_probe(const glmq_catalog *cat)
     const char *method = glmq_json_string(cat->quant, "quant_method");
     const int named = method && strcmp(method, "compressed-tensors") == 0;
 
-    if (cat->container != CONTAINER_SAFETENSORS) return 0;
     if (glmq_catalog_has_suffix(cat, "weight_packed", GLMQ_DT_NONE)) return 90;
     if (named) return 60;
     return glmq_catalog_has_suffix(cat, "weight", GLMQ_DT_I8) &&
@@ -434,19 +420,15 @@ static int ct_probe(const glmq_catalog *cat)
                : 0;
 }
 
-static glmq_status note_all(const job *j)
+static glmq_status note_all(const job *j, glmq_error *err)
 {
-    glmq_status st = GLMQ_OK;
+    const char *file = j->cat->quant_file;
 
-    if (j->others)
-        st = glmq_graph_note(j->g, GLMQ_WARNING, "config-mismatch", NULL, j->cat->quant_file,
-                             "%s and %" PRIu64 " others do not agree with %s in %s", j->first,
-                             j->others - 1, j->unlike->name, j->why);
-    if (!st && j->denied)
-        st = glmq_graph_note(j->g, GLMQ_WARNING, "config-modules", NULL, j->cat->quant_file,
-                             "%s and %" PRIu64 " others are quantized, which the config denies",
-                             j->first_denied, j->denied - 1);
-    return st;
+    GLMQ_TRY(glmq_tally_note(&j->unlike, j->g, GLMQ_WARNING, "config-mismatch", file, err,
+                             "do not agree with %s in %s", j->scheme ? j->scheme->name : "",
+                             j->why));
+    return glmq_tally_note(&j->denied, j->g, GLMQ_WARNING, "config-modules", file, err,
+                           "are quantized, which the config denies");
 }
 
 static glmq_status ct_open(glmq_graph *g, const glmq_catalog *cat, glmq_error *err)
@@ -454,11 +436,9 @@ static glmq_status ct_open(glmq_graph *g, const glmq_catalog *cat, glmq_error *e
     job j = { .g = g, .cat = cat };
     glmq_status st;
 
-    if (cat->container != CONTAINER_SAFETENSORS)
-        return glmq_fail(err, GLMQ_E_ARG, "a GGUF is read as \"gguf\" only");
     st = read_config(&j, err);
     if (!st) st = glmq_modules_each(cat, slots, GLMQ_COUNT(slots), add_module, &j, err);
-    if (!st && note_all(&j)) st = glmq_fail(err, GLMQ_E_NOMEM, "problems");
+    if (!st) st = note_all(&j, err);
     ct_config_close(&j.config);
     return st;
 }

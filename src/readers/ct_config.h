@@ -36,7 +36,8 @@ glmq_status ct_config_open(ct_config *c, const cJSON *q, glmq_error *err);
 void ct_config_close(ct_config *c);
 
 /* The scheme that names the module, in the order of the reference: exact names, patterns,
- * classes; each in alphabetical order, whatever the config's.  *scheme NULL: none does. */
+ * classes; each in alphabetical order, whatever the config's.  *scheme NULL: none does.  Errors
+ * are those of the patterns (patterns.h), here and below. */
 glmq_status ct_config_scheme(const ct_config *c, const glmq_module *m, glmq_role role,
                              const ct_scheme **scheme, glmq_error *err);
 /* Is it on the list of those that stay as they are? */

@@ -12,6 +12,7 @@
 #include "fp4_module.h"
 #include "fp8_module.h"
 #include "modelopt.h"
+#include "tally.h"
 #include <string.h>
 
 static const glmq_slot_name slots[] = {
@@ -29,8 +30,7 @@ typedef struct {
     const char *scale;  /* what scales are called */
     uint64_t block[2];  /* rows, columns */
     const cJSON *plain; /* modules that the config says are not converted */
-    uint64_t unwanted;
-    char first_unwanted[160];
+    glmq_tally unwanted;
 } job;
 
 /* ---- the configuration ---- */
@@ -74,16 +74,6 @@ static glmq_status read_config(job *j, glmq_error *err)
 
 /* ---- modules ---- */
 
-static glmq_status drop_scale(job *j, const glmq_array *a, glmq_error *err)
-{
-    static const char why[] = "an activation scale of a weight stored in floats";
-
-    glmq_graph_drop(j->g, (size_t)(a - j->cat->arrays), why);
-    if (glmq_graph_note(j->g, GLMQ_NOTE, "array-dropped", a->name, NULL, "%s", why))
-        return glmq_fail(err, GLMQ_E_NOMEM, "problems");
-    return GLMQ_OK;
-}
-
 static glmq_status add_module(void *user, const glmq_module *m, glmq_error *err)
 {
     job *j = user;
@@ -95,11 +85,11 @@ static glmq_status add_module(void *user, const glmq_module *m, glmq_error *err)
         return glmq_fail(err, GLMQ_E_FORMAT, "%s: its weight is missing",
                          scales ? scales->name : input->name);
     if (!scales && m->plain->dtype != GLMQ_DT_F8_E4M3) {
-        GLMQ_TRY(drop_scale(j, input, err));
+        GLMQ_TRY(glmq_hf_drop(j->g, j->cat, input, GLMQ_NOTE,
+                              "an activation scale of a weight stored in floats", err));
         return glmq_hf_add_plain(j->g, j->cat, m->plain, err);
     }
-    if (glmq_module_listed(m, j->plain) && j->unwanted++ == 0)
-        glmq_module_text(m, j->first_unwanted, sizeof j->first_unwanted);
+    if (glmq_module_listed(m, j->plain)) glmq_tally_add(&j->unwanted, m->name, m->name_len);
     if (m->plain->dtype == GLMQ_DT_I8) /* experts of DeepSeek's in four bits */
         return glmq_hf_add_fp4(j->g, j->cat, m, m->plain, FP4_INV, err);
     return glmq_hf_add_fp8(j->g, j->cat, m, j->block, err);
@@ -173,7 +163,6 @@ static int fp8_probe(const glmq_catalog *cat)
 {
     const char *method = glmq_json_string(cat->quant, "quant_method");
 
-    if (cat->container != CONTAINER_SAFETENSORS) return 0;
     if (method && strcmp(method, "fp8") == 0) return 85;
     if (glmq_modelopt_is(cat)) return 60; /* where none of its other formats is there */
     if (glmq_catalog_has_suffix(cat, "weight_scale_inv", GLMQ_DT_NONE)) return 70;
@@ -188,20 +177,14 @@ static glmq_status fp8_open(glmq_graph *g, const glmq_catalog *cat, glmq_error *
 {
     job j = { .g = g, .cat = cat };
 
-    if (cat->container != CONTAINER_SAFETENSORS)
-        return glmq_fail(err, GLMQ_E_ARG, "a GGUF is read as \"gguf\" only");
     if (glmq_modelopt_is(cat)) return glmq_modelopt_open(g, cat, err);
     j.scale = glmq_catalog_has_suffix(cat, "weight_scale", GLMQ_DT_NONE) ? "weight_scale"
                                                                          : "weight_scale_inv";
     GLMQ_TRY(glmq_within(err, read_config(&j, err), "%s",
                          cat->quant_file ? cat->quant_file : "config.json"));
     GLMQ_TRY(glmq_modules_each(cat, slots, GLMQ_COUNT(slots), add_module, &j, err));
-    if (j.unwanted &&
-        glmq_graph_note(g, GLMQ_WARNING, "config-modules", NULL, cat->quant_file,
-                        "%s and %" PRIu64 " others are quantized, which the config denies",
-                        j.first_unwanted, j.unwanted - 1))
-        return glmq_fail(err, GLMQ_E_NOMEM, "problems");
-    return GLMQ_OK;
+    return glmq_tally_note(&j.unwanted, g, GLMQ_WARNING, "config-modules", cat->quant_file, err,
+                           "are quantized, which the config denies");
 }
 
 const glmq_reader glmq_reader_fp8 = {

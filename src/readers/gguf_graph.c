@@ -312,15 +312,14 @@ static glmq_status add_array(job *j, glmq_error *err)
 
 static int gguf_probe(const glmq_catalog *cat)
 {
-    return cat->container == CONTAINER_GGUF ? 100 : 0;
+    (void)cat;
+    return 100;
 }
 
 static glmq_status gguf_open(glmq_graph *g, const glmq_catalog *cat, glmq_error *err)
 {
     job j = { .g = g, .cat = cat };
 
-    if (cat->container != CONTAINER_GGUF)
-        return glmq_fail(err, GLMQ_E_ARG, "\"gguf\" reads GGUF files only");
     for (size_t i = 0; i < cat->count; i++) {
         j.a = &cat->arrays[i];
         j.number = (uint32_t)i;
@@ -332,6 +331,7 @@ static glmq_status gguf_open(glmq_graph *g, const glmq_catalog *cat, glmq_error 
 const glmq_reader glmq_reader_gguf = {
     .name = "gguf",
     .about = "GGUF, one file or split",
+    .container = CONTAINER_GGUF,
     .probe = gguf_probe,
     .open = gguf_open,
 };

@@ -13,6 +13,7 @@
 #include "overrides.h"
 #include "perm.h"
 #include "reader.h"
+#include "tally.h"
 #include <string.h>
 #include <strings.h>
 
@@ -23,40 +24,25 @@ static const glmq_slot_name slots[] = {
     { "g_idx", GLMQ_SLOT_PERM, 0 },
 };
 
-/* Modules that something is to be said of: how many, and the first one's name. */
-typedef struct {
-    uint64_t count;
-    char first[160];
-} tally;
-
-typedef struct {
+typedef struct glmq_gptq_modules {
     glmq_graph *g;
     const glmq_catalog *cat;
     glmq_override base; /* what quantization_config says of all modules */
     glmq_overrides *overrides;
     uint8_t variant;
-    tally bits, groups;   /* stored unlike the configuration           */
-    tally denied, unsure; /* quantized, though it says they are not    */
-    tally unlike;         /* a pattern of extra_config is not true     */
+    glmq_tally bits, groups;   /* stored unlike the configuration           */
+    glmq_tally denied, unsure; /* quantized, though it says they are not    */
+    glmq_tally unlike;         /* a pattern of extra_config is not true     */
     const char *denier, *liar;
     const char *last; /* module in `unlike`: once for all that is not so */
 } job;
 
 /* ---- the configuration ---- */
 
-/* The value of the first key that is there. */
-static const cJSON *first_of(const cJSON *o, const char *const *keys, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        const cJSON *node = cJSON_GetObjectItemCaseSensitive(o, keys[i]);
-        if (node && !cJSON_IsNull(node)) return node;
-    }
-    return NULL;
-}
-
+/* The text under the first key that is there. */
 static const char *first_text(const cJSON *o, const char *const *keys, size_t n)
 {
-    const cJSON *node = first_of(o, keys, n);
+    const cJSON *node = glmq_json_first(o, keys, n);
     return cJSON_IsString(node) ? node->valuestring : "";
 }
 
@@ -108,19 +94,19 @@ static glmq_status round_format(const cJSON *q, uint8_t *variant, glmq_error *er
     return GLMQ_OK;
 }
 
+static int is_gptq(const char *method)
+{
+    return strcasecmp(method, "gptq") == 0 || strcasecmp(method, "gptqmodel") == 0;
+}
+
 static glmq_status method_format(const cJSON *q, uint8_t *variant, glmq_error *err)
 {
     static const char *const keys[] = { "quant_method", "method" };
-    static const char *const gptq[] = { "gptq", "gptqmodel" };
-    static const char *const round[] = { "auto-round", "autoround", "intel/auto-round",
-                                         "auto_round" };
     const char *method = first_text(q, keys, GLMQ_COUNT(keys));
 
-    for (size_t i = 0; i < GLMQ_COUNT(round); i++)
-        if (strcasecmp(method, round[i]) == 0) return round_format(q, variant, err);
-    for (size_t i = 0; i < GLMQ_COUNT(gptq); i++)
-        if (strcasecmp(method, gptq[i]) == 0) return gptq_format(q, variant, err);
-    if (!*method) return gptq_format(q, variant, err); /* old quantize_config.json */
+    if (glmq_is_auto_round(method)) return round_format(q, variant, err);
+    if (is_gptq(method) || !*method) /* not stated: old quantize_config.json */
+        return gptq_format(q, variant, err);
     return refuse("quantization method", method, err);
 }
 
@@ -213,8 +199,7 @@ static glmq_status check_ranks(const glmq_module *m, glmq_error *err)
     if (codes->dtype != GLMQ_DT_I32)
         return glmq_fail(err, GLMQ_E_FORMAT, "%s: dtype %s, expected I32", codes->name,
                          glmq_dtype_name((glmq_dtype)codes->dtype));
-    if (scales->dtype != GLMQ_DT_F16 && scales->dtype != GLMQ_DT_BF16 &&
-        scales->dtype != GLMQ_DT_F32)
+    if (!glmq_dtype_is_float((glmq_dtype)scales->dtype))
         return glmq_fail(err, GLMQ_E_FORMAT, "%s: dtype %s, expected F16, BF16 or F32",
                          scales->name, glmq_dtype_name((glmq_dtype)scales->dtype));
     return GLMQ_OK;
@@ -244,9 +229,9 @@ static int fits(uint64_t words, uint64_t cols, uint64_t bits)
     return is_width(bits) && ceil_div_u64(cols * bits, 32) == words;
 }
 
-static void remember(tally *t, const glmq_module *m)
+static void remember(glmq_tally *t, const glmq_module *m)
 {
-    if (t->count++ == 0) glmq_module_text(m, t->first, sizeof t->first);
+    glmq_tally_add(t, m->name, m->name_len);
 }
 
 /* An entry for some modules is not true of one of them.  AutoRound itself stores modules that
@@ -433,46 +418,27 @@ static glmq_status add_module(void *user, const glmq_module *m, glmq_error *err)
 
 static int gptq_probe(const glmq_catalog *cat)
 {
-    static const char *const methods[] = { "gptq",      "gptqmodel",        "auto-round",
-                                           "autoround", "intel/auto-round", "auto_round" };
     const char *method = glmq_json_string(cat->quant, "quant_method");
 
-    if (cat->container != CONTAINER_SAFETENSORS) return 0;
     if (glmq_catalog_has_suffix(cat, "qweight", GLMQ_DT_NONE)) return 90;
-    for (size_t i = 0; method && i < GLMQ_COUNT(methods); i++)
-        if (strcasecmp(method, methods[i]) == 0) return 50;
-    return 0;
+    return method && (is_gptq(method) || glmq_is_auto_round(method)) ? 50 : 0;
 }
 
 /* What was counted, one problem each. */
-static glmq_status note_all(const job *j)
+static glmq_status note_all(const job *j, glmq_error *err)
 {
-    glmq_status st = GLMQ_OK;
+    const char *file = j->cat->quant_file;
 
-    if (j->bits.count)
-        st = glmq_graph_note(j->g, GLMQ_WARNING, "config-bits", NULL, j->cat->quant_file,
-                             "%s and %" PRIu64 " others are not stored in the %" PRIu64
-                             " bits of the config",
-                             j->bits.first, j->bits.count - 1, j->base.bits);
-    if (!st && j->groups.count)
-        st = glmq_graph_note(j->g, GLMQ_WARNING, "config-group", NULL, j->cat->quant_file,
-                             "%s and %" PRIu64 " others do not have the config's groups of %lld",
-                             j->groups.first, j->groups.count - 1, (long long)j->base.group);
-    if (!st && j->denied.count)
-        st = glmq_graph_note(j->g, GLMQ_WARNING, "config-modules", NULL, j->cat->quant_file,
-                             "%s and %" PRIu64 " others are quantized, which the config denies "
-                             "(\"%s\")",
-                             j->denied.first, j->denied.count - 1, j->denier);
-    if (!st && j->unlike.count)
-        st = glmq_graph_note(j->g, GLMQ_WARNING, "config-mismatch", NULL, j->cat->quant_file,
-                             "%s and %" PRIu64 " others are not stored as the config says (\"%s\")",
-                             j->unlike.first, j->unlike.count - 1, j->liar);
-    if (!st && j->unsure.count)
-        st = glmq_graph_note(j->g, GLMQ_NOTE, "config-modules", NULL, j->cat->quant_file,
-                             "%s and %" PRIu64 " others are quantized, though "
-                             "modules_in_block_to_quantize does not name them",
-                             j->unsure.first, j->unsure.count - 1);
-    return st;
+    GLMQ_TRY(glmq_tally_note(&j->bits, j->g, GLMQ_WARNING, "config-bits", file, err,
+                             "are not stored in the %" PRIu64 " bits of the config", j->base.bits));
+    GLMQ_TRY(glmq_tally_note(&j->groups, j->g, GLMQ_WARNING, "config-group", file, err,
+                             "do not have the config's groups of %" PRId64, j->base.group));
+    GLMQ_TRY(glmq_tally_note(&j->denied, j->g, GLMQ_WARNING, "config-modules", file, err,
+                             "are quantized, which the config denies (\"%s\")", j->denier));
+    GLMQ_TRY(glmq_tally_note(&j->unlike, j->g, GLMQ_WARNING, "config-mismatch", file, err,
+                             "are not stored as the config says (\"%s\")", j->liar));
+    return glmq_tally_note(&j->unsure, j->g, GLMQ_NOTE, "config-modules", file, err,
+                           "are quantized, though modules_in_block_to_quantize does not name them");
 }
 
 /* ---- modules beside those of another format ---- */
@@ -484,7 +450,7 @@ glmq_status glmq_gptq_begin(glmq_gptq_modules **out, glmq_graph *g, const glmq_c
     job *j = glmq_alloc_zero(1, sizeof *j);
     glmq_status st;
 
-    *out = (glmq_gptq_modules *)j;
+    *out = j;
     if (!j) return glmq_fail(err, GLMQ_E_NOMEM, "modules of GPTQ");
     *j = (job){ .g = g, .cat = cat, .base = { .sym = -1 }, .variant = GPTQ_V1 };
     st = glmq_overrides_open(&j->overrides, cat, NULL, err);
@@ -506,17 +472,17 @@ glmq_status glmq_gptq_add(glmq_gptq_modules *modules, const glmq_module *m, cons
     if (entry) glmq_override_read(entry, &says);
     if (entry) says.key = entry->string;
     says.searched = searched;
-    return add_quantized((job *)modules, m, &says, err);
+    return add_quantized(modules, m, &says, err);
 }
 
 glmq_status glmq_gptq_finish(const glmq_gptq_modules *modules, glmq_error *err)
 {
-    return note_all((const job *)modules) ? glmq_fail(err, GLMQ_E_NOMEM, "problems") : GLMQ_OK;
+    return note_all(modules, err);
 }
 
 void glmq_gptq_end(glmq_gptq_modules *modules)
 {
-    if (modules) glmq_overrides_close(((job *)modules)->overrides);
+    if (modules) glmq_overrides_close(modules->overrides);
     glmq_free(modules);
 }
 
@@ -525,11 +491,9 @@ static glmq_status gptq_open(glmq_graph *g, const glmq_catalog *cat, glmq_error 
     job j = { .g = g, .cat = cat };
     glmq_status st;
 
-    if (cat->container != CONTAINER_SAFETENSORS)
-        return glmq_fail(err, GLMQ_E_ARG, "a GGUF is read as \"gguf\" only");
     st = read_config(&j, err);
     if (!st) st = glmq_modules_each(cat, slots, GLMQ_COUNT(slots), add_module, &j, err);
-    if (!st && note_all(&j)) st = glmq_fail(err, GLMQ_E_NOMEM, "problems");
+    if (!st) st = note_all(&j, err);
     glmq_overrides_close(j.overrides);
     return st;
 }

@@ -31,69 +31,73 @@ int glmq_catalog_has_suffix(const glmq_catalog *cat, const char *suffix, glmq_dt
     return 0;
 }
 
+/* Companions of formats, and whether this version reads the format. */
+static const struct {
+    const char *suffix, *format;
+    int read;
+} companions[] = {
+    { "weight_scale_inv", "FP8 blocks", 1 },
+    { "activation_scale", "FP8 with static activations", 1 },
+    { "weight_scale_2", "ModelOpt NVFP4", 1 },
+    { "weight_scale", "a scaled integer, FP8 or FP4 weight", 1 },
+    { "weight_zero_point", "compressed-tensors", 1 },
+    { "weight_global_scale", "compressed-tensors nvfp4-pack-quantized", 1 },
+    { "weight_packed", "compressed-tensors", 1 },
+    { "weight_shape", "compressed-tensors", 1 },
+    { "weight_g_idx", "compressed-tensors", 1 },
+    { "bitmask", "compressed-tensors sparse-bitmask", 0 },
+    { "compressed", "compressed-tensors sparse-bitmask", 0 },
+    { "row_offsets", "compressed-tensors sparse-bitmask", 0 },
+    { "meta", "compressed-tensors marlin-24", 0 },
+    { "qweight", "GPTQ or AWQ", 1 },
+    { "qzeros", "GPTQ or AWQ", 1 },
+    { "scales", "GPTQ, AWQ, VQ or AQLM", 1 },
+    { "g_idx", "GPTQ", 1 },
+    { "tq_packed", "TQ3", 1 },
+    { "tq_norms", "TQ3", 1 },
+    { "packed_weight", "a dump of TurboQuant's memory", 0 },
+    { "tq_signs1", "a dump of TurboQuant's memory", 0 },
+    { "tq_signs2", "a dump of TurboQuant's memory", 0 },
+    { "tq_centroids", "a dump of TurboQuant's memory", 0 },
+    { "rotation", "TurboQuant with a learned rotation", 0 },
+    { "codes", "AQLM", 1 },
+    { "codebooks", "AQLM", 1 },
+    { "vq_codes", "VQ", 1 },
+    { "vq_scales", "VQ", 1 },
+    { "trellis", "EXL3", 0 },
+    { "suh", "EXL3", 0 },
+    { "svh", "EXL3", 0 },
+    { "q_weight", "EXL2", 0 },
+    { "q_scale", "EXL2", 0 },
+    { "absmax", "bitsandbytes", 0 },
+    { "quant_map", "bitsandbytes", 0 },
+    { "nested_absmax", "bitsandbytes", 0 },
+    { "nested_quant_map", "bitsandbytes", 0 },
+    { "SCB", "bitsandbytes", 0 },
+    { "weight_format", "bitsandbytes", 0 },
+    { "W_q", "HQQ", 0 },
+    { "gate_up_proj_blocks", "gpt-oss MXFP4", 1 },
+    { "gate_up_proj_scales", "gpt-oss MXFP4", 1 },
+    { "down_proj_blocks", "gpt-oss MXFP4", 1 },
+    { "down_proj_scales", "gpt-oss MXFP4", 1 },
+    { "pre_quant_scale", "ModelOpt's AWQ", 0 },
+    { "svdquant_lora_a", "ModelOpt's SVDQuant", 0 },
+    { "svdquant_lora_b", "ModelOpt's SVDQuant", 0 },
+    { "input_global_scale", "compressed-tensors nvfp4-pack-quantized", 1 },
+    { "_amax", "a ModelOpt state that was never exported", 0 },
+    { "_double_scale", "a ModelOpt state that was never exported", 0 },
+};
+
 glmq_status glmq_hf_refuse_companion(const glmq_array *a, glmq_error *err)
 {
-    static const struct {
-        const char *suffix, *format;
-    } foreign[] = {
-        { "weight_scale_inv", "FP8 blocks" },
-        { "activation_scale", "FP8 with static activations" },
-        { "weight_scale_2", "ModelOpt NVFP4" },
-        { "weight_scale", "a scaled integer, FP8 or FP4 weight" },
-        { "weight_zero_point", "compressed-tensors" },
-        { "weight_global_scale", "compressed-tensors nvfp4-pack-quantized" },
-        { "weight_packed", "compressed-tensors" },
-        { "weight_shape", "compressed-tensors" },
-        { "weight_g_idx", "compressed-tensors" },
-        { "bitmask", "compressed-tensors sparse-bitmask" },
-        { "compressed", "compressed-tensors sparse-bitmask" },
-        { "row_offsets", "compressed-tensors sparse-bitmask" },
-        { "meta", "compressed-tensors marlin-24" },
-        { "qweight", "GPTQ or AWQ" },
-        { "qzeros", "GPTQ or AWQ" },
-        { "scales", "GPTQ, AWQ, VQ or AQLM" },
-        { "g_idx", "GPTQ" },
-        { "tq_packed", "TQ3" },
-        { "tq_norms", "TQ3" },
-        { "packed_weight", "a dump of TurboQuant's memory" },
-        { "tq_signs1", "a dump of TurboQuant's memory" },
-        { "tq_signs2", "a dump of TurboQuant's memory" },
-        { "tq_centroids", "a dump of TurboQuant's memory" },
-        { "rotation", "TurboQuant with a learned rotation" },
-        { "codes", "AQLM" },
-        { "codebooks", "AQLM" },
-        { "vq_codes", "VQ" },
-        { "vq_scales", "VQ" },
-        { "trellis", "EXL3" },
-        { "suh", "EXL3" },
-        { "svh", "EXL3" },
-        { "q_weight", "EXL2" },
-        { "q_scale", "EXL2" },
-        { "absmax", "bitsandbytes" },
-        { "quant_map", "bitsandbytes" },
-        { "nested_absmax", "bitsandbytes" },
-        { "nested_quant_map", "bitsandbytes" },
-        { "SCB", "bitsandbytes" },
-        { "weight_format", "bitsandbytes" },
-        { "W_q", "HQQ" },
-        { "gate_up_proj_blocks", "gpt-oss MXFP4" },
-        { "gate_up_proj_scales", "gpt-oss MXFP4" },
-        { "down_proj_blocks", "gpt-oss MXFP4" },
-        { "down_proj_scales", "gpt-oss MXFP4" },
-        { "pre_quant_scale", "ModelOpt's AWQ" },
-        { "svdquant_lora_a", "ModelOpt's SVDQuant" },
-        { "svdquant_lora_b", "ModelOpt's SVDQuant" },
-        { "input_global_scale", "compressed-tensors nvfp4-pack-quantized" },
-        { "_amax", "a ModelOpt state that was never exported" },
-        { "_double_scale", "a ModelOpt state that was never exported" },
-    };
     const char *leaf = leaf_of(a->name, strlen(a->name));
 
-    for (size_t i = 0; i < GLMQ_COUNT(foreign); i++)
-        if (strcmp(leaf, foreign[i].suffix) == 0)
-            return glmq_fail(err, GLMQ_E_UNSUPPORTED,
-                             "%s: belongs to %s, which this version does not read", a->name,
-                             foreign[i].format);
+    for (size_t i = 0; i < GLMQ_COUNT(companions); i++)
+        if (strcmp(leaf, companions[i].suffix) == 0)
+            return glmq_fail(err, GLMQ_E_UNSUPPORTED, "%s: belongs to %s, %s", a->name,
+                             companions[i].format,
+                             companions[i].read ? "which the other arrays are not of"
+                                                : "which this version does not read");
     if (strstr(a->name, "weight_quantizer.") || strstr(a->name, ".quant_state."))
         return glmq_fail(err, GLMQ_E_UNSUPPORTED, "%s: the state of a quantizer", a->name);
     return GLMQ_OK;
@@ -271,11 +275,13 @@ void glmq_module_text(const glmq_module *m, char *text, size_t cap)
 static int has_components(const char *name, size_t len, const char *entry)
 {
     const size_t n = strlen(entry);
+    const char *end = name + len, *dot;
 
-    for (size_t i = 0; n && i + n <= len; i++)
-        if ((i == 0 || name[i - 1] == '.') && (i + n == len || name[i + n] == '.') &&
-            memcmp(name + i, entry, n) == 0)
-            return 1;
+    for (const char *p = name; n && (size_t)(end - p) >= n; p = dot + 1) {
+        if (memcmp(p, entry, n) == 0 && (p + n == end || p[n] == '.')) return 1;
+        dot = memchr(p, '.', (size_t)(end - p));
+        if (!dot) return 0;
+    }
     return 0;
 }
 
@@ -298,14 +304,13 @@ static uint32_t number_of(const glmq_catalog *cat, const glmq_array *a)
     return (uint32_t)(a - cat->arrays);
 }
 
-static glmq_span span_of(const glmq_catalog *cat, const glmq_array *a)
+glmq_span glmq_hf_span(const glmq_catalog *cat, const glmq_array *a)
 {
     return (glmq_span){ a->offset, a->bytes, a->file, number_of(cat, a) };
 }
 
-/* Drops an array and says so. */
-static glmq_status drop(glmq_graph *g, const glmq_catalog *cat, const glmq_array *a,
-                        glmq_severity severity, const char *reason, glmq_error *err)
+glmq_status glmq_hf_drop(glmq_graph *g, const glmq_catalog *cat, const glmq_array *a,
+                         glmq_severity severity, const char *reason, glmq_error *err)
 {
     glmq_graph_drop(g, number_of(cat, a), reason);
     if (glmq_graph_note(g, severity, "array-dropped", a->name, NULL, "%s", reason))
@@ -342,7 +347,7 @@ static void whole_part(const glmq_catalog *cat, const glmq_array *a, uint64_t ro
     p->enc = glmq_encoding_of_dtype((glmq_dtype)a->dtype);
     p->rows = rows;
     p->cols = cols;
-    p->span[GLMQ_SLOT_CODES] = span_of(cat, a);
+    p->span[GLMQ_SLOT_CODES] = glmq_hf_span(cat, a);
 }
 
 static glmq_status add_rows(glmq_graph *g, glmq_role role, const glmq_name_match *m, int64_t expert,
@@ -354,9 +359,8 @@ static glmq_status add_rows(glmq_graph *g, glmq_role role, const glmq_name_match
     return glmq_graph_add(g, role, m->layer, (int32_t)expert, 2, &p, err);
 }
 
-/* Experts below each other, `per` rows of a tensor each: gate, then up, or one kind only. */
-static glmq_status add_stack(glmq_graph *g, const glmq_name_match *m, const glmq_part *all,
-                             uint64_t experts, uint64_t per, glmq_error *err)
+glmq_status glmq_hf_add_stack(glmq_graph *g, const glmq_name_match *m, const glmq_part *all,
+                              uint64_t experts, uint64_t per, glmq_error *err)
 {
     const int both = m->row->split == SPLIT_EXPERTS_GATE_UP;
 
@@ -384,7 +388,7 @@ static glmq_status add_experts(glmq_graph *g, const glmq_catalog *cat, const glm
     if (mul_u64(a->dims[0], a->dims[1], &all))
         return glmq_fail(err, GLMQ_E_LIMIT, "%s: too many rows", a->name);
     whole_part(cat, a, all, a->dims[2], &p);
-    return add_stack(g, m, &p, a->dims[0], per, err);
+    return glmq_hf_add_stack(g, m, &p, a->dims[0], per, err);
 }
 
 static glmq_status add_unknown(glmq_graph *g, const glmq_catalog *cat, const glmq_array *a,
@@ -395,7 +399,8 @@ static glmq_status add_unknown(glmq_graph *g, const glmq_catalog *cat, const glm
     glmq_part p;
 
     if (!as_matrix(a, &rank, &rows, &cols))
-        return drop(g, cat, a, GLMQ_WARNING, "an unknown array of more than two dimensions", err);
+        return glmq_hf_drop(g, cat, a, GLMQ_WARNING, "an unknown array of more than two dimensions",
+                            err);
     whole_part(cat, a, rows, cols, &p);
     return glmq_graph_add_other(g, a->name, rank, &p, err);
 }
@@ -411,17 +416,19 @@ glmq_status glmq_hf_add_plain(glmq_graph *g, const glmq_catalog *cat, const glmq
     glmq_part p;
     int known;
 
-    if (why) return drop(g, cat, a, GLMQ_NOTE, why, err);
+    if (why) return glmq_hf_drop(g, cat, a, GLMQ_NOTE, why, err);
     GLMQ_TRY(glmq_hf_refuse_companion(a, err));
     known = match_plain(g, a->name, &m);
-    if (a->bytes == 0 && !known) return drop(g, cat, a, GLMQ_NOTE, "it holds no elements", err);
+    if (a->bytes == 0 && !known)
+        return glmq_hf_drop(g, cat, a, GLMQ_NOTE, "it holds no elements", err);
     if (!enc.codec || !glmq_encoding_is_plain(&enc)) {
         /* In a model a matrix of codes is somebody's weight; in a loose file only its name says
          * so, and a list of anything else is still worth showing. */
         if (known || (a->rank > 1 && (g->hp || glmq_ends_with(a->name, ".weight"))))
             return glmq_fail(err, GLMQ_E_UNSUPPORTED, "%s: %s without the arrays of a known format",
                              a->name, glmq_dtype_name((glmq_dtype)a->dtype));
-        return drop(g, cat, a, GLMQ_WARNING, "an unknown array of a type that is no weight", err);
+        return glmq_hf_drop(g, cat, a, GLMQ_WARNING, "an unknown array of a type that is no weight",
+                            err);
     }
     if (!known) return add_unknown(g, cat, a, err);
     if (m.row->split != SPLIT_NONE) return add_experts(g, cat, a, &m, err);
@@ -468,17 +475,28 @@ int glmq_hf_module_shape(const glmq_graph *g, const glmq_module *m, uint64_t *ro
     return rank == 2 && !mul_u64(*rows, stacked(g, &match), rows) && *rows != 0;
 }
 
-/* Writes "2 x 3" into text. */
-static const char *print_dims(const uint64_t *dims, int rank, char *text, size_t cap)
+static const char *join_dims(const uint64_t *dims, int rank, const char *between, char *text,
+                             size_t cap)
 {
     size_t n = 0;
 
     text[0] = '\0';
     for (int i = 0; i < rank && n < cap; i++) {
-        const int wrote = snprintf(text + n, cap - n, "%s%" PRIu64, i ? " x " : "", dims[i]);
+        const int wrote = snprintf(text + n, cap - n, "%s%" PRIu64, i ? between : "", dims[i]);
         n += wrote > 0 ? (size_t)wrote : 0;
     }
-    return rank ? text : "scalar";
+    return text;
+}
+
+const char *glmq_array_shape(const glmq_array *a, char text[96])
+{
+    return join_dims(a->dims, a->rank, ", ", text, 96);
+}
+
+/* "2 x 3" */
+static const char *print_dims(const uint64_t *dims, int rank, char *text, size_t cap)
+{
+    return rank ? join_dims(dims, rank, " x ", text, cap) : "scalar";
 }
 
 /* Equal but for dimensions of 1: [N, 1] and [N], [1] and []. */
@@ -540,7 +558,8 @@ static glmq_status add_fused(glmq_graph *g, const glmq_module *m, const glmq_nam
                          (int)m->name_len, m->name, p->rows,
                          glmq_hparams_experts(g->hp, match->layer), match->layer);
     return glmq_within(
-        err, add_stack(g, match, p, glmq_hparams_experts(g->hp, match->layer), p->rows / n, err),
+        err,
+        glmq_hf_add_stack(g, match, p, glmq_hparams_experts(g->hp, match->layer), p->rows / n, err),
         "%.*s", (int)m->name_len, m->name);
 }
 
@@ -556,7 +575,7 @@ glmq_status glmq_hf_add_module(glmq_graph *g, const glmq_catalog *cat, const glm
                          (int)m->name_len, m->name));
     for (int i = 0; i < GLMQ_SLOTS; i++) {
         GLMQ_TRY(check_slot(m, i, &l.slot[i], err));
-        if (m->slot[i]) p.span[i] = span_of(cat, m->slot[i]);
+        if (m->slot[i]) p.span[i] = glmq_hf_span(cat, m->slot[i]);
     }
     if (!g->names || !glmq_names_match(g->names, NAMES_HF, m->name, m->name_len, &match))
         return add_other_module(g, m, &p, err);

@@ -15,6 +15,7 @@
 #include "codecs/fp4.h"
 #include "fp4_module.h"
 #include "fp8_module.h"
+#include "tally.h"
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -27,12 +28,13 @@ static const glmq_slot_name slots[] = {
 
 typedef enum kind { KIND_NONE, KIND_NVFP4, KIND_MXFP4, KIND_FP8, KIND_MXFP8 } kind;
 
-/* What a quant_algo stores; in capitals.  Unknown ones say nothing. */
+/* What a quant_algo stores.  The first stands for those that are unknown and say nothing. */
 static const struct {
     const char *algo;
     kind kind;
     int activations; /* needs an input_scale per module */
 } algos[] = {
+    { "", KIND_NONE, 0 },
     { "NVFP4", KIND_NVFP4, 1 },
     { "W4A16_NVFP4", KIND_NVFP4, 0 },
     { "NVFP4_AWQ", KIND_NVFP4, 0 },
@@ -48,22 +50,15 @@ static const struct {
     { "MXFP8", KIND_MXFP8, 0 },
 };
 
-/* A tally of modules that have something in common: the first is named. */
-typedef struct tally {
-    uint64_t count;
-    char first[160];
-} tally;
-
 typedef struct {
     glmq_graph *g;
     const glmq_catalog *cat;
     const cJSON *q;       /* the object that has quant_algo                              */
     const cJSON *exclude; /* modules that stay in floats                                 */
-    glmq_strmap layers;   /* MIXED_PRECISION: module -> { quant_algo }                   */
-    int mixed;            /* … is there, perhaps without any                             */
-    kind algo;
-    int activations;
-    tally excluded, forgotten, unlike, no_input;
+    size_t algo;          /* of all modules, a row of algos                              */
+    int mixed;            /* the config describes each module by itself                  */
+    glmq_strmap layers;   /* … of glmq_modelopt_layers()                                 */
+    glmq_tally excluded, forgotten, unlike, no_input;
 } job;
 
 /* ---- the configuration ---- */
@@ -118,15 +113,11 @@ int glmq_modelopt_is(const glmq_catalog *cat)
     return glmq_modelopt_algo(cat) != NULL;
 }
 
-static kind kind_of_algo(const char *algo, int *activations)
+static size_t find_algo(const char *algo)
 {
-    for (size_t i = 0; algo && i < GLMQ_COUNT(algos); i++) {
-        if (strcasecmp(algo, algos[i].algo) != 0) continue;
-        *activations = algos[i].activations;
-        return algos[i].kind;
-    }
-    *activations = 0;
-    return KIND_NONE;
+    for (size_t i = 1; algo && i < GLMQ_COUNT(algos); i++)
+        if (strcasecmp(algo, algos[i].algo) == 0) return i;
+    return 0;
 }
 
 static glmq_status note(job *j, glmq_severity severity, const char *code, const char *message,
@@ -151,6 +142,7 @@ static glmq_status note_kv_cache(job *j, glmq_error *err)
 static glmq_status read_config(job *j, glmq_error *err)
 {
     static const char *const lists[] = { "exclude_modules", "ignore" };
+
     if (!j->cat->quant)
         return note(j, GLMQ_WARNING, "config-missing",
                     "no quantization config: ", "what is stored decides alone", err);
@@ -161,15 +153,17 @@ static glmq_status read_config(job *j, glmq_error *err)
     }
     j->mixed = cJSON_IsObject(cJSON_GetObjectItemCaseSensitive(j->q, "quantized_layers"));
     GLMQ_TRY(glmq_modelopt_layers(j->cat, &j->layers, err));
-    j->algo = kind_of_algo(glmq_modelopt_algo(j->cat), &j->activations);
-    return GLMQ_OK;
+    j->algo = find_algo(glmq_modelopt_algo(j->cat));
+    return note_kv_cache(j, err);
 }
 
 /* An entry is a module's name, or a glob; old ones are a part of a name. */
-static int is_excluded(const job *j, const glmq_module *m, const char *name)
+static int is_excluded(const job *j, const glmq_module *m)
 {
     const cJSON *entry;
+    char name[256];
 
+    glmq_module_text(m, name, sizeof name);
     cJSON_ArrayForEach(entry, j->exclude)
     {
         if (cJSON_IsString(entry) && glmq_glob(entry->valuestring, name)) return 1;
@@ -179,66 +173,48 @@ static int is_excluded(const job *j, const glmq_module *m, const char *name)
 
 /* ---- stored against described ---- */
 
-static void count(tally *t, const char *name)
-{
-    if (t->count++ == 0) snprintf(t->first, sizeof t->first, "%.159s", name);
-}
-
 static void compare(job *j, const glmq_module *m, kind stored)
 {
-    char name[256];
-    kind said = j->algo;
-    int activations = j->activations;
+    size_t algo = j->algo;
 
     if (!j->q) return;
-    glmq_module_text(m, name, sizeof name);
     if (j->mixed) {
-        const char *algo = NULL;
-        if (!glmq_modelopt_layer(&j->layers, name, strlen(name), &algo)) count(&j->excluded, name);
-        said = kind_of_algo(algo, &activations);
-    } else if (is_excluded(j, m, name)) {
-        count(&j->excluded, name);
+        const char *text = NULL;
+        if (!glmq_modelopt_layer(&j->layers, m->name, m->name_len, &text))
+            glmq_tally_add(&j->excluded, m->name, m->name_len);
+        algo = find_algo(text);
+    } else if (is_excluded(j, m)) {
+        glmq_tally_add(&j->excluded, m->name, m->name_len);
         return;
     }
-    if (said != KIND_NONE && said != stored) count(&j->unlike, name);
-    if (said == stored && activations && !m->slot[GLMQ_SLOT_INPUT_SCALE]) count(&j->no_input, name);
+    if (algos[algo].kind != KIND_NONE && algos[algo].kind != stored)
+        glmq_tally_add(&j->unlike, m->name, m->name_len);
+    if (algos[algo].kind == stored && algos[algo].activations && !m->slot[GLMQ_SLOT_INPUT_SCALE])
+        glmq_tally_add(&j->no_input, m->name, m->name_len);
 }
 
 /* A layer in floats that the config says is quantized. */
-static void compare_plain(job *j, const glmq_module *m)
+static void compare_plain(job *j, const char *name)
 {
-    const char *full = m->plain->name, *algo;
-    const size_t len = strlen(full), tail = strlen(".weight");
-    char name[256];
+    const size_t len = strlen(name), tail = strlen(".weight");
+    const char *algo;
 
-    if (!glmq_ends_with(full, ".weight")) return;
-    if (!glmq_modelopt_layer(&j->layers, full, len - tail, &algo)) return;
-    snprintf(name, sizeof name, "%.*s", (int)(len - tail), full);
-    count(&j->forgotten, name);
+    if (glmq_ends_with(name, ".weight") && glmq_modelopt_layer(&j->layers, name, len - tail, &algo))
+        glmq_tally_add(&j->forgotten, name, len - tail);
 }
 
-static glmq_status report(job *j, const tally *t, const char *code, const char *what,
-                          glmq_error *err)
+static glmq_status note_all(const job *j, glmq_error *err)
 {
-    if (t->count == 0) return GLMQ_OK;
-    if (glmq_graph_note(j->g, GLMQ_WARNING, code, NULL, j->cat->quant_file,
-                        "%s and %" PRIu64 " others %s", t->first, t->count - 1, what))
-        return glmq_fail(err, GLMQ_E_NOMEM, "problems");
-    return GLMQ_OK;
-}
+    const char *file = j->cat->quant_file;
 
-static glmq_status report_all(job *j, glmq_error *err)
-{
-    GLMQ_TRY(
-        report(j, &j->excluded, "config-modules", "are quantized, which the config denies", err));
-    GLMQ_TRY(report(j, &j->forgotten, "config-modules",
-                    "are stored in floats, which the config does not say", err));
-    GLMQ_TRY(report(j, &j->unlike, "config-mismatch",
-                    "are stored in another format than the "
-                    "config says",
-                    err));
-    return report(j, &j->no_input, "input-scale-missing",
-                  "have no input_scale, which quant_algo NVFP4 needs", err);
+    GLMQ_TRY(glmq_tally_note(&j->excluded, j->g, GLMQ_WARNING, "config-modules", file, err,
+                             "are quantized, which the config denies"));
+    GLMQ_TRY(glmq_tally_note(&j->forgotten, j->g, GLMQ_WARNING, "config-modules", file, err,
+                             "are stored in floats, which the config does not say"));
+    GLMQ_TRY(glmq_tally_note(&j->unlike, j->g, GLMQ_WARNING, "config-mismatch", file, err,
+                             "are stored in another format than the config says"));
+    return glmq_tally_note(&j->no_input, j->g, GLMQ_WARNING, "input-scale-missing", file, err,
+                           "have no input_scale, which quant_algo NVFP4 needs");
 }
 
 /* ---- modules ---- */
@@ -282,7 +258,6 @@ static kind kind_stored(const glmq_module *m)
  * scale contradicts it. */
 static glmq_status add_floats(job *j, const glmq_module *m, glmq_error *err)
 {
-    static const char why[] = "an activation scale of a weight stored in floats";
     const glmq_array *s =
         m->slot[GLMQ_SLOT_SCALES] ? m->slot[GLMQ_SLOT_SCALES] : m->slot[GLMQ_SLOT_GLOBAL];
     const glmq_array *input = m->slot[GLMQ_SLOT_INPUT_SCALE];
@@ -292,9 +267,8 @@ static glmq_status add_floats(job *j, const glmq_module *m, glmq_error *err)
     if (s)
         return glmq_fail(err, GLMQ_E_FORMAT, "%s: dtype %s, though %s is stored", m->plain->name,
                          glmq_dtype_name((glmq_dtype)m->plain->dtype), s->name);
-    glmq_graph_drop(j->g, (size_t)(input - j->cat->arrays), why);
-    if (glmq_graph_note(j->g, GLMQ_NOTE, "array-dropped", input->name, NULL, "%s", why))
-        return glmq_fail(err, GLMQ_E_NOMEM, "problems");
+    GLMQ_TRY(glmq_hf_drop(j->g, j->cat, input, GLMQ_NOTE,
+                          "an activation scale of a weight stored in floats", err));
     return glmq_hf_add_plain(j->g, j->cat, m->plain, err);
 }
 
@@ -305,7 +279,7 @@ static glmq_status add_module(void *user, const glmq_module *m, glmq_error *err)
     const kind stored = kind_stored(m);
 
     if (!m->quantized) {
-        compare_plain(j, m);
+        compare_plain(j, m->plain->name);
         return glmq_hf_add_plain(j->g, j->cat, m->plain, err);
     }
     if (stored == KIND_NONE) return add_floats(j, m, err);
@@ -318,15 +292,11 @@ static glmq_status add_module(void *user, const glmq_module *m, glmq_error *err)
 glmq_status glmq_modelopt_open(glmq_graph *g, const glmq_catalog *cat, glmq_error *err)
 {
     job j = { .g = g, .cat = cat };
-    glmq_status st;
+    glmq_status st = refuse_state(cat, err);
 
-    if (cat->container != CONTAINER_SAFETENSORS)
-        return glmq_fail(err, GLMQ_E_ARG, "a GGUF is read as \"gguf\" only");
-    GLMQ_TRY(refuse_state(cat, err));
-    GLMQ_TRY(read_config(&j, err));
-    st = j.q ? note_kv_cache(&j, err) : GLMQ_OK;
+    if (!st) st = read_config(&j, err);
     if (!st) st = glmq_modules_each(cat, slots, GLMQ_COUNT(slots), add_module, &j, err);
-    if (!st) st = report_all(&j, err);
+    if (!st) st = note_all(&j, err);
     glmq_strmap_free(&j.layers);
     return st;
 }
@@ -338,7 +308,6 @@ static int nvfp4_probe(const glmq_catalog *cat)
     const char *algo = glmq_modelopt_algo(cat);
     const int stored = glmq_catalog_has_suffix(cat, "weight_scale_2", GLMQ_DT_NONE);
 
-    if (cat->container != CONTAINER_SAFETENSORS) return 0;
     if (glmq_modelopt_is(cat)) return stored || (algo && strcasestr(algo, "NVFP4")) ? 95 : 0;
     return stored ? 75 : 0;
 }

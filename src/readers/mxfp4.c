@@ -52,20 +52,6 @@ static glmq_status check_shapes(const glmq_array *b, const glmq_array *s, glmq_e
     return GLMQ_OK;
 }
 
-static glmq_span span_of(const job *j, const glmq_array *a)
-{
-    return (glmq_span){ a->offset, a->bytes, a->file, (uint32_t)(a - j->cat->arrays) };
-}
-
-static glmq_status add_rows(const job *j, glmq_role role, const glmq_name_match *m, int32_t expert,
-                            const glmq_part *all, uint64_t row, uint64_t rows, glmq_error *err)
-{
-    glmq_part p = *all;
-
-    GLMQ_TRY(glmq_part_slice(&p, row, rows, err));
-    return glmq_graph_add(j->g, role, m->layer, expert, 2, &p, err);
-}
-
 /* One tensor per expert; of gate and up together, the rows of gate come first. */
 static glmq_status add_experts(const job *j, const glmq_array *b, const glmq_name_match *m,
                                glmq_error *err)
@@ -81,16 +67,9 @@ static glmq_status add_experts(const job *j, const glmq_array *b, const glmq_nam
         return glmq_fail(err, GLMQ_E_FORMAT, "%s: %" PRIu64 " experts of %" PRIu64 " rows", b->name,
                          b->dims[0], per);
     all.cols = b->dims[2] * GROUP;
-    all.span[GLMQ_SLOT_CODES] = span_of(j, b);
-    all.span[GLMQ_SLOT_SCALES] = span_of(j, s);
-    if (both) per /= 2;
-    for (uint64_t e = 0; e < b->dims[0]; e++) {
-        const uint64_t row = e * b->dims[1];
-        GLMQ_TRY(add_rows(j, m->row->role, m, (int32_t)e, &all, row, per, err));
-        if (both)
-            GLMQ_TRY(add_rows(j, GLMQ_ROLE_EXPERTS_UP, m, (int32_t)e, &all, row + per, per, err));
-    }
-    return GLMQ_OK;
+    all.span[GLMQ_SLOT_CODES] = glmq_hf_span(j->cat, b);
+    all.span[GLMQ_SLOT_SCALES] = glmq_hf_span(j->cat, s);
+    return glmq_hf_add_stack(j->g, m, &all, b->dims[0], both ? per / 2 : per, err);
 }
 
 /* Is the array called like a stack of experts, with this ending? */
@@ -157,7 +136,6 @@ static int mxfp4_probe(const glmq_catalog *cat)
     const char *algo = glmq_modelopt_algo(cat),
                *method = glmq_json_string(cat->quant, "quant_method");
 
-    if (cat->container != CONTAINER_SAFETENSORS) return 0;
     if (has_stacks(cat, BLOCKS, 4)) return 92;
     if (method && strcmp(method, "mxfp4") == 0) return 92;
     return glmq_modelopt_is(cat) && algo && strcasestr(algo, "MXFP4") ? 96 : 0;
@@ -165,8 +143,6 @@ static int mxfp4_probe(const glmq_catalog *cat)
 
 static glmq_status mxfp4_open(glmq_graph *g, const glmq_catalog *cat, glmq_error *err)
 {
-    if (cat->container != CONTAINER_SAFETENSORS)
-        return glmq_fail(err, GLMQ_E_ARG, "a GGUF is read as \"gguf\" only");
     if (has_stacks(cat, BLOCKS, 0) || has_stacks(cat, SCALES, 0)) return open_stacks(g, cat, err);
     if (glmq_catalog_has_suffix(cat, "weight_packed", GLMQ_DT_NONE))
         return glmq_reader_ct.open(g, cat, err);

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "patterns.h"
 #include <string.h>
+#include <strings.h>
 
 struct glmq_overrides {
     glmq_patterns *rules; /* -> number of an entry                            */
@@ -16,15 +17,6 @@ struct glmq_overrides {
 };
 
 /* ---- numbers ---- */
-
-static const cJSON *first_of(const cJSON *o, const char *const *keys, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        const cJSON *node = cJSON_GetObjectItemCaseSensitive(o, keys[i]);
-        if (node && !cJSON_IsNull(node)) return node;
-    }
-    return NULL;
-}
 
 static int64_t read_group(const cJSON *node)
 {
@@ -49,11 +41,21 @@ void glmq_override_read(const cJSON *entry, glmq_override *out)
     static const char *const bits[] = { "bits", "w_bit", "wbits" };
     static const char *const group[] = { "group_size", "q_group_size" };
 
-    if (!glmq_json_u64(first_of(entry, bits, GLMQ_COUNT(bits)), &out->bits)) out->bits = 0;
-    out->group = read_group(first_of(entry, group, GLMQ_COUNT(group)));
+    if (!glmq_json_u64(glmq_json_first(entry, bits, GLMQ_COUNT(bits)), &out->bits)) out->bits = 0;
+    out->group = read_group(glmq_json_first(entry, group, GLMQ_COUNT(group)));
     out->sym = read_sym(entry);
     out->plain = out->bits >= 16;
     out->searched = 0;
+}
+
+int glmq_is_auto_round(const char *method)
+{
+    static const char *const words[] = { "auto-round", "autoround", "intel/auto-round",
+                                         "auto_round" };
+
+    for (size_t i = 0; i < GLMQ_COUNT(words); i++)
+        if (strcasecmp(method, words[i]) == 0) return 1;
+    return 0;
 }
 
 /* ---- entries ---- */

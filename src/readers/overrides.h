@@ -25,6 +25,7 @@ glmq_status glmq_overrides_open(glmq_overrides **out, const glmq_catalog *cat, c
                                 glmq_error *err);
 void glmq_overrides_close(glmq_overrides *o);
 
+/* What is said of a module.  Errors are those of its patterns (patterns.h). */
 glmq_status glmq_overrides_of(glmq_overrides *o, const glmq_module *m, glmq_override *out,
                               glmq_error *err);
 /* Does any entry say that some modules are asymmetric? */
@@ -32,4 +33,6 @@ int glmq_overrides_asym(const glmq_overrides *o);
 
 /* The numbers of an entry, or of the whole config, under any of their names. */
 void glmq_override_read(const cJSON *entry, glmq_override *out);
+/* Is this quant_method AutoRound's?  (It packs as GPTQ, or as AWQ.) */
+int glmq_is_auto_round(const char *method);
 #endif

@@ -22,6 +22,11 @@ struct glmq_patterns {
     uint64_t steps;
 };
 
+int glmq_key_is_pattern(const char *key)
+{
+    return strpbrk(key, "\\^$*+([") != NULL;
+}
+
 glmq_patterns *glmq_patterns_new(void)
 {
     return glmq_alloc_zero(1, sizeof(glmq_patterns));

@@ -20,7 +20,6 @@ static glmq_dtype dominating(const glmq_catalog *cat)
 
 static int probe_for(const glmq_catalog *cat, glmq_dtype dtype)
 {
-    if (cat->container != CONTAINER_SAFETENSORS) return 0;
     return dominating(cat) == dtype ? 20 : 0;
 }
 
@@ -41,8 +40,6 @@ static int f32_probe(const glmq_catalog *cat)
 
 static glmq_status plain_open(glmq_graph *g, const glmq_catalog *cat, glmq_error *err)
 {
-    if (cat->container != CONTAINER_SAFETENSORS)
-        return glmq_fail(err, GLMQ_E_ARG, "a GGUF is read as \"gguf\" only");
     for (size_t i = 0; i < cat->count; i++)
         GLMQ_TRY(glmq_hf_add_plain(g, cat, &cat->arrays[i], err));
     if (cat->quant && glmq_graph_note(g, GLMQ_WARNING, "config-quantization", NULL, cat->quant_file,

@@ -7,7 +7,8 @@
 
 typedef struct glmq_reader {
     const char *name, *about;
-    int (*probe)(const glmq_catalog *cat); /* 0 not mine … 100 certain */
+    glmq_container container;              /* the only one it is asked about  */
+    int (*probe)(const glmq_catalog *cat); /* 0 not mine … 100 certain        */
     glmq_status (*open)(glmq_graph *g, const glmq_catalog *cat, glmq_error *err);
 } glmq_reader;
 
@@ -55,6 +56,16 @@ int glmq_module_listed(const glmq_module *m, const cJSON *list);
 /* Does some array of the checkpoint end in ".suffix"?  `dtype` NONE: of whatever type. */
 int glmq_catalog_has_suffix(const glmq_catalog *cat, const char *suffix, glmq_dtype dtype);
 
+/* ---- arrays ---- */
+
+/* Where an array lies, as a slot of a part. */
+glmq_span glmq_hf_span(const glmq_catalog *cat, const glmq_array *a);
+/* Its dimensions, "2, 3"; returns `text`. */
+const char *glmq_array_shape(const glmq_array *a, char text[96]);
+/* Drops an array, and notes why; `reason` is kept, not copied. */
+glmq_status glmq_hf_drop(glmq_graph *g, const glmq_catalog *cat, const glmq_array *a,
+                         glmq_severity severity, const char *reason, glmq_error *err);
+
 /* What can be read off a Hugging Face array of plain numbers with this name, or why not:
  * GLMQ_E_UNSUPPORTED names the format that a companion suffix belongs to. */
 glmq_status glmq_hf_refuse_companion(const glmq_array *a, glmq_error *err);
@@ -67,6 +78,10 @@ glmq_status glmq_hf_add_plain(glmq_graph *g, const glmq_catalog *cat, const glmq
  * codes is one whose scales are missing. */
 glmq_status glmq_hf_add_unscaled(glmq_graph *g, const glmq_catalog *cat, const glmq_array *a,
                                  const char *scale, glmq_error *err);
+/* Adds the experts that lie below each other in `all`, `per` rows for each tensor: of one kind,
+ * or of each expert gate and then up, as the row of `m` says. */
+glmq_status glmq_hf_add_stack(glmq_graph *g, const glmq_name_match *m, const glmq_part *all,
+                              uint64_t experts, uint64_t per, glmq_error *err);
 /* Adds a quantized module whose encoding and shape the reader has worked out. */
 glmq_status glmq_hf_add_module(glmq_graph *g, const glmq_catalog *cat, const glmq_module *m,
                                const glmq_encoding *enc, uint64_t rows, uint64_t cols,

@@ -9,6 +9,7 @@
 #include "base/safe.h"
 #include "codecs/tq3.h"
 #include "reader.h"
+#include "tally.h"
 #include <string.h>
 
 static const char config_name[] = "tq_config.json";
@@ -18,12 +19,6 @@ static const glmq_slot_name slots[] = {
     { "tq_packed", GLMQ_SLOT_CODES, 0 },
     { "tq_norms", GLMQ_SLOT_SCALES, 0 },
 };
-
-/* Modules that share an oddity: how many, and the first one's name. */
-typedef struct oddity {
-    uint64_t count;
-    char first[160];
-} oddity;
 
 typedef struct job {
     glmq_graph *g;
@@ -37,16 +32,8 @@ typedef struct job {
     const cJSON *patterns;                      /* NULL: the usual ones      */
     glmq_strmap widths;                         /* orig_in_dims              */
     uint64_t compressed;
-    oddity other_bits, narrow_norms, leftovers;
+    glmq_tally other_bits, narrow_norms, leftovers;
 } job;
-
-static void count_oddity(oddity *o, const char *name)
-{
-    if (o->count++ == 0) {
-        strncpy(o->first, name, sizeof o->first - 1);
-        o->first[sizeof o->first - 1] = '\0';
-    }
-}
 
 static glmq_status note(glmq_status st, glmq_error *err)
 {
@@ -211,7 +198,7 @@ static glmq_status check_arrays(const glmq_array *codes, const glmq_array *norms
     if (codes->dtype != GLMQ_DT_U8)
         return glmq_fail(err, GLMQ_E_FORMAT, "%s: dtype %s, expected U8", codes->name,
                          glmq_dtype_name((glmq_dtype)codes->dtype));
-    if (norms->dtype != GLMQ_DT_F32 && norms->dtype != GLMQ_DT_F16 && norms->dtype != GLMQ_DT_BF16)
+    if (!glmq_dtype_is_float((glmq_dtype)norms->dtype))
         return glmq_fail(err, GLMQ_E_FORMAT, "%s: dtype %s, expected F32", norms->name,
                          glmq_dtype_name((glmq_dtype)norms->dtype));
     return GLMQ_OK;
@@ -321,8 +308,9 @@ static glmq_status add_quantized(job *j, const glmq_module *m, glmq_error *err)
     told = is_sensitive(j, codes->name) ? j->sensitive_bits : j->bits;
     GLMQ_TRY(measure(codes, norms, told, &e, err));
     GLMQ_TRY(find_width(j, m, &cols, err));
-    if (e.bits != told) count_oddity(&j->other_bits, codes->name);
-    if (norms->dtype != GLMQ_DT_F32) count_oddity(&j->narrow_norms, norms->name);
+    if (e.bits != told) glmq_tally_add(&j->other_bits, codes->name, strlen(codes->name));
+    if (norms->dtype != GLMQ_DT_F32)
+        glmq_tally_add(&j->narrow_norms, norms->name, strlen(norms->name));
     j->compressed++;
     return glmq_hf_add_module(j->g, j->cat, m, &e, norms->dims[0], cols, err);
 }
@@ -341,7 +329,7 @@ static glmq_status add_module(void *user, const glmq_module *m, glmq_error *err)
     if (m->quantized) return add_quantized(j, m, err);
     if (!is_leftover(m->plain->name)) return glmq_hf_add_plain(j->g, j->cat, m->plain, err);
     if (!glmq_ends_with(m->plain->name, ".input_scale"))
-        count_oddity(&j->leftovers, m->plain->name);
+        glmq_tally_add(&j->leftovers, m->plain->name, strlen(m->plain->name));
     glmq_graph_drop(j->g, (size_t)(m->plain - j->cat->arrays),
                     "a scale of the checkpoint that this one was made from");
     return GLMQ_OK;
@@ -354,12 +342,9 @@ static glmq_status note_modules(const job *j, glmq_error *err)
     uint64_t promised;
     glmq_status st = GLMQ_OK;
 
-    if (j->other_bits.count)
-        st = glmq_graph_note(j->g, GLMQ_WARNING, "config-bits", NULL, j->file,
-                             "%s and %" PRIu64
-                             " others have another width than the config says; theirs counts",
-                             j->other_bits.first, j->other_bits.count - 1);
-    if (!st && j->narrow_norms.count)
+    GLMQ_TRY(glmq_tally_note(&j->other_bits, j->g, GLMQ_WARNING, "config-bits", j->file, err,
+                             "have another width than the config says; theirs counts"));
+    if (j->narrow_norms.count)
         st = glmq_graph_note(j->g, GLMQ_WARNING, "norms-narrow", j->narrow_norms.first, NULL,
                              "%" PRIu64 " arrays of norms are not F32, as no known writer has it",
                              j->narrow_norms.count);
@@ -381,7 +366,6 @@ static glmq_status note_modules(const job *j, glmq_error *err)
 
 static int tq3_probe(const glmq_catalog *cat)
 {
-    if (cat->container != CONTAINER_SAFETENSORS) return 0;
     if (glmq_source_find(cat->source, config_name) >= 0 || is_named(cat)) return 98;
     return glmq_catalog_has_suffix(cat, packed_suffix + 1, GLMQ_DT_NONE) ? 96 : 0;
 }
@@ -400,8 +384,6 @@ static glmq_status tq3_open(glmq_graph *g, const glmq_catalog *cat, glmq_error *
     job j = { .g = g, .cat = cat };
     glmq_status st;
 
-    if (cat->container != CONTAINER_SAFETENSORS)
-        return glmq_fail(err, GLMQ_E_ARG, "a GGUF is read as \"gguf\" only");
     st = read_all(&j, err);
     glmq_strmap_free(&j.widths);
     cJSON_Delete(j.tree);

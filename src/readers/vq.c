@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "base/safe.h"
 #include "gptq_module.h"
+#include "tally.h"
 #include "vq_books.h"
 #include "vq_choice.h"
 #include <math.h>
@@ -39,8 +40,7 @@ typedef struct {
     glmq_gptq_modules *gptq;
     use *uses;
     glmq_text missing; /* codebooks */
-    uint64_t silent;   /* modules that the configuration does not name */
-    char first_silent[160];
+    glmq_tally silent; /* modules that the configuration does not name */
 } job;
 
 /* ---- tiers in use ---- */
@@ -75,16 +75,6 @@ static glmq_status use_of(job *j, const vq_tier *tier, size_t tiers, use **out, 
 
 /* ---- shapes ---- */
 
-static const char *print_dims(const glmq_array *a, char text[96])
-{
-    size_t n = 0;
-
-    text[0] = '\0';
-    for (int i = 0; i < a->rank && n < 90; i++)
-        n += (size_t)snprintf(text + n, 96 - n, "%s%" PRIu64, i ? ", " : "", a->dims[i]);
-    return text;
-}
-
 /* Rows and columns: the model's, or what codes and scales say. */
 static glmq_status measure_shape(const job *j, const glmq_module *m, uint64_t group, uint64_t *rows,
                                  uint64_t *cols, glmq_error *err)
@@ -95,7 +85,8 @@ static glmq_status measure_shape(const job *j, const glmq_module *m, uint64_t gr
     if (codes->rank != 2 || scales->rank != 2 || !codes->dims[0] || !codes->dims[1] ||
         !scales->dims[0] || !scales->dims[1])
         return glmq_fail(err, GLMQ_E_FORMAT, "%s [%s] and %s [%s]: expected two matrices",
-                         codes->name, print_dims(codes, a), scales->name, print_dims(scales, b));
+                         codes->name, glmq_array_shape(codes, a), scales->name,
+                         glmq_array_shape(scales, b));
     if (glmq_hf_module_shape(j->g, m, rows, cols)) return GLMQ_OK;
     *rows = scales->dims[0];
     if (group == 0 || group == UINT64_MAX || mul_u64(scales->dims[1], group, cols))
@@ -122,7 +113,7 @@ static glmq_status measure_group(const glmq_module *m, uint64_t rows, uint64_t c
                  cols / groups);
     return glmq_fail(err, GLMQ_E_FORMAT,
                      "%s [%s]: expected [%" PRIu64 ", %" PRIu64 " / %" PRIu64 "]%s", scales->name,
-                     print_dims(scales, dims), rows, cols, group, hint);
+                     glmq_array_shape(scales, dims), rows, cols, group, hint);
 }
 
 /* What the codes would have to be, and what they would be right for. */
@@ -147,7 +138,7 @@ static glmq_status refuse_codes(const job *j, const glmq_array *codes, const vq_
                      "%s: %s [%s], expected I32 [%" PRIu64 ", %" PRIu64
                      "] for %s bits (codes of %u bits, d %u, %" PRIu64 " columns)%s",
                      codes->name, glmq_dtype_name((glmq_dtype)codes->dtype),
-                     print_dims(codes, dims), want[0], want[1], tier->bits, tier->code_bits,
+                     glmq_array_shape(codes, dims), want[0], want[1], tier->bits, tier->code_bits,
                      tier->width, cols, hint);
 }
 
@@ -229,7 +220,7 @@ static glmq_status add_silent(job *j, const glmq_module *m, glmq_error *err)
         return refuse_codes(j, codes, &j->config.tier[0], rows, cols, err);
     if (n == 0)
         return glmq_fail(err, GLMQ_E_FORMAT, "%s: the configuration has no tier", codes->name);
-    if (!j->silent++) glmq_module_text(m, j->first_silent, sizeof j->first_silent);
+    glmq_tally_add(&j->silent, m->name, m->name_len);
     GLMQ_TRY(use_of(j, fit, n, &u, err));
     return add_vq(j, m, u, first, group, rows, cols, err);
 }
@@ -259,11 +250,6 @@ static int match_stack(const job *j, const glmq_module *m, glmq_name_match *out)
            out->expert == 0;
 }
 
-static glmq_span span_of(const glmq_catalog *cat, const glmq_array *a)
-{
-    return (glmq_span){ a->offset, a->bytes, a->file, (uint32_t)(a - cat->arrays) };
-}
-
 static glmq_status check_stack(const glmq_array *a, glmq_dtype dtype, uint64_t experts,
                                uint64_t rows, uint64_t cols, glmq_error *err)
 {
@@ -272,20 +258,10 @@ static glmq_status check_stack(const glmq_array *a, glmq_dtype dtype, uint64_t e
     if (a->rank == 3 && a->dims[0] == experts && a->dims[1] == rows && a->dims[2] == cols &&
         (dtype == GLMQ_DT_NONE || a->dtype == dtype))
         return GLMQ_OK;
-    return glmq_fail(
-        err, GLMQ_E_FORMAT, "%s: %s [%s], expected [%" PRIu64 ", %" PRIu64 ", %" PRIu64 "]",
-        a->name, glmq_dtype_name((glmq_dtype)a->dtype), print_dims(a, dims), experts, rows, cols);
-}
-
-static glmq_status add_experts(job *j, const glmq_part *all, const glmq_name_match *match,
-                               uint64_t experts, uint64_t rows, glmq_error *err)
-{
-    for (uint64_t e = 0; e < experts; e++) {
-        glmq_part p = *all;
-        GLMQ_TRY(glmq_part_slice(&p, e * rows, rows, err));
-        GLMQ_TRY(glmq_graph_add(j->g, match->row->role, match->layer, (int32_t)e, 2, &p, err));
-    }
-    return GLMQ_OK;
+    return glmq_fail(err, GLMQ_E_FORMAT,
+                     "%s: %s [%s], expected [%" PRIu64 ", %" PRIu64 ", %" PRIu64 "]", a->name,
+                     glmq_dtype_name((glmq_dtype)a->dtype), glmq_array_shape(a, dims), experts,
+                     rows, cols);
 }
 
 static glmq_status add_stack(job *j, const glmq_module *m, const cJSON *entry, glmq_error *err)
@@ -323,9 +299,9 @@ static glmq_status add_stack(job *j, const glmq_module *m, const cJSON *entry, g
     if (mul_u64(experts, rows, &p.rows))
         return glmq_fail(err, GLMQ_E_LIMIT, "%s: too many rows", codes->name);
     GLMQ_TRY(p.enc.codec->layout(&p.enc, p.rows, cols, &l, err));
-    p.span[GLMQ_SLOT_CODES] = span_of(j->cat, codes);
-    p.span[GLMQ_SLOT_SCALES] = span_of(j->cat, scales);
-    return add_experts(j, &p, &match, experts, rows, err);
+    p.span[GLMQ_SLOT_CODES] = glmq_hf_span(j->cat, codes);
+    p.span[GLMQ_SLOT_SCALES] = glmq_hf_span(j->cat, scales);
+    return glmq_hf_add_stack(j->g, &match, &p, experts, rows, err);
 }
 
 /* ---- any module ---- */
@@ -348,16 +324,6 @@ static glmq_status refuse_marked(const glmq_module *m, glmq_error *err)
                      (int)m->name_len, m->name, text);
 }
 
-static glmq_status drop_order(job *j, const glmq_array *a, glmq_error *err)
-{
-    static const char why[] = "the quantizer's order of columns; g_idx says the same";
-
-    glmq_graph_drop(j->g, (size_t)(a - j->cat->arrays), why);
-    if (glmq_graph_note(j->g, GLMQ_NOTE, "array-dropped", a->name, NULL, "%s", why))
-        return glmq_fail(err, GLMQ_E_NOMEM, "problems");
-    return GLMQ_OK;
-}
-
 /* A codebook among the shards is carried under its own name. */
 static glmq_status add_book(job *j, const glmq_array *a, glmq_error *err)
 {
@@ -368,7 +334,7 @@ static glmq_status add_book(job *j, const glmq_array *a, glmq_error *err)
     if (a->rank < 2 || cols == 0 || glmq_dtype_bytes((glmq_dtype)a->dtype, cols, &each))
         return glmq_fail(err, GLMQ_E_FORMAT, "%s: a codebook, but no matrix", a->name);
     p.rows = a->bytes / each;
-    p.span[GLMQ_SLOT_CODES] = span_of(j->cat, a);
+    p.span[GLMQ_SLOT_CODES] = glmq_hf_span(j->cat, a);
     GLMQ_TRY(glmq_graph_add_other(j->g, a->name, 2, &p, err));
     j->g->tensors[j->g->count - 1].role = GLMQ_ROLE_CODEBOOK;
     return GLMQ_OK;
@@ -377,11 +343,13 @@ static glmq_status add_book(job *j, const glmq_array *a, glmq_error *err)
 static glmq_status add_unquantized(job *j, const glmq_module *m, const cJSON *entry,
                                    glmq_error *err)
 {
+    static const char order[] = "the quantizer's order of columns; g_idx says the same";
     const glmq_array *a = m->plain;
 
     if (vq_entry_is_marked(&j->config, entry)) return refuse_marked(m, err);
     if (vq_is_book(&j->config, a)) return add_book(j, a, err);
-    if (glmq_ends_with(a->name, ".perm") && a->rank == 1) return drop_order(j, a, err);
+    if (glmq_ends_with(a->name, ".perm") && a->rank == 1)
+        return glmq_hf_drop(j->g, j->cat, a, GLMQ_NOTE, order, err);
     return glmq_hf_add_plain(j->g, j->cat, a, err);
 }
 
@@ -565,7 +533,6 @@ static int vq_probe(const glmq_catalog *cat)
 {
     const char *method = glmq_json_string(cat->quant, "quant_method");
 
-    if (cat->container != CONTAINER_SAFETENSORS) return 0;
     if (method && strcmp(method, "aqlm") == 0) return 0;
     if (vq_config_speaks(cat) || glmq_catalog_has_suffix(cat, "vq_codes", GLMQ_DT_NONE)) return 98;
     return method && strncmp(method, "autoround_mixed", 15) == 0 ? 60 : 0;
@@ -602,12 +569,8 @@ static glmq_status read_all(job *j, glmq_error *err)
     for (use *u = j->uses; u; u = u->next) GLMQ_TRY(find_book(j, u, err));
     GLMQ_TRY(refuse_missing(j, err));
     if (j->uses) GLMQ_TRY(digest_books(j, err));
-    if (j->silent && glmq_graph_note(j->g, GLMQ_WARNING, "config-silent", NULL, j->config.file,
-                                     "%s and %" PRIu64
-                                     " others are vector-quantized, which the config does not say",
-                                     j->first_silent, j->silent - 1))
-        return glmq_fail(err, GLMQ_E_NOMEM, "problems");
-    return GLMQ_OK;
+    return glmq_tally_note(&j->silent, j->g, GLMQ_WARNING, "config-silent", j->config.file, err,
+                           "are vector-quantized, which the config does not say");
 }
 
 static glmq_status vq_open(glmq_graph *g, const glmq_catalog *cat, glmq_error *err)
@@ -615,8 +578,6 @@ static glmq_status vq_open(glmq_graph *g, const glmq_catalog *cat, glmq_error *e
     job j = { .g = g, .cat = cat };
     glmq_status st;
 
-    if (cat->container != CONTAINER_SAFETENSORS)
-        return glmq_fail(err, GLMQ_E_ARG, "a GGUF is read as \"gguf\" only");
     st = read_all(&j, err);
     glmq_text_free(&j.missing);
     glmq_gptq_end(j.gptq);

@@ -4,7 +4,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/num.h"
-#include "base/safe.h"
+#include "codecs/codes.h"
 #include "safetensors.h"
 #include "torch_pt.h"
 #include <stdio.h>
@@ -60,15 +60,11 @@ static int names_tier(const vq_config *c, const char *name)
     return 0;
 }
 
-static int is_float(uint8_t dtype)
-{
-    return dtype == GLMQ_DT_F16 || dtype == GLMQ_DT_BF16 || dtype == GLMQ_DT_F32;
-}
-
 int vq_is_book(const vq_config *c, const glmq_array *a)
 {
-    return is_float(a->dtype) && (names_tier(c, a->name) || glmq_ends_with(a->name, ".codebook") ||
-                                  glmq_ends_with(a->name, ".codebooks"));
+    return glmq_dtype_is_float((glmq_dtype)a->dtype) &&
+           (names_tier(c, a->name) || glmq_ends_with(a->name, ".codebook") ||
+            glmq_ends_with(a->name, ".codebooks"));
 }
 
 /* [K, d], and that with dimensions of 1. */
@@ -77,7 +73,7 @@ static int fits(const glmq_array *a, const vq_tier *t)
     const uint64_t want[2] = { t->entries, t->width };
     int n = 0;
 
-    if (!is_float(a->dtype)) return 0;
+    if (!glmq_dtype_is_float((glmq_dtype)a->dtype)) return 0;
     for (int i = 0; i < a->rank; i++) {
         if (n < 2 && a->dims[i] == want[n])
             n++;
@@ -89,18 +85,18 @@ static int fits(const glmq_array *a, const vq_tier *t)
 
 /* ---- values ---- */
 
+/* GLMQ_E_FORMAT: one of them is no finite number. */
 static glmq_status to_floats(const uint8_t *p, glmq_dtype dtype, uint64_t n, float *w)
 {
-    for (uint64_t i = 0; i < n; i++) {
+    if (glmq_dtype_is_float(dtype))
+        glmq_kernels_now()->widen[codes_float_kind(dtype)](p, (size_t)n, w);
+    for (uint64_t i = 0; dtype == GLMQ_DT_F64 && i < n; i++) {
         double d;
-        switch (dtype) {
-        case GLMQ_DT_F16: w[i] = f32_from_f16(load_le16(p + 2 * i)); break;
-        case GLMQ_DT_BF16: w[i] = f32_from_bf16(load_le16(p + 2 * i)); break;
-        case GLMQ_DT_F32: w[i] = f32_from_bits(load_le32(p + 4 * i)); break;
-        default: memcpy(&d, p + 8 * i, sizeof d); w[i] = (float)d;
-        }
-        if (!is_finite_f32(w[i])) return GLMQ_E_FORMAT;
+        memcpy(&d, p + 8 * i, sizeof d);
+        w[i] = (float)d;
     }
+    for (uint64_t i = 0; i < n; i++)
+        if (!is_finite_f32(w[i])) return GLMQ_E_FORMAT;
     return GLMQ_OK;
 }
 
@@ -163,15 +159,12 @@ typedef struct place {
 
 static glmq_status refuse_size(const glmq_array *a, const vq_tier *t, glmq_error *err)
 {
-    char dims[96] = "";
-    size_t n = 0;
+    char dims[96];
 
-    for (int i = 0; i < a->rank && n < sizeof dims; i++)
-        n += (size_t)snprintf(dims + n, sizeof dims - n, "%s%" PRIu64, i ? ", " : "", a->dims[i]);
     return glmq_fail(err, GLMQ_E_FORMAT,
                      "codebook %s is %s [%s], the tier of %s bits has %u entries of %u floats",
-                     a->name, glmq_dtype_name((glmq_dtype)a->dtype), dims, t->bits, t->entries,
-                     t->width);
+                     a->name, glmq_dtype_name((glmq_dtype)a->dtype), glmq_array_shape(a, dims),
+                     t->bits, t->entries, t->width);
 }
 
 static glmq_status take(vq_books *b, const place *p, const glmq_array *a, const vq_tier *tier,

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/mem.h"
 #include "base/regex.h"
+#include "patterns.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -229,11 +230,6 @@ static const char *layers_tail(const char *name, size_t len)
     return p > at && p + 1 < name + len && *p == '.' ? at : NULL;
 }
 
-static int is_pattern(const char *key)
-{
-    return strpbrk(key, "\\^$*+([") != NULL;
-}
-
 /* A regular expression, of the whole path.  What is none, though it looks like one, is a name
  * that no module has. */
 static glmq_status add_pattern(vq_config *c, const cJSON *e, glmq_error *err)
@@ -259,7 +255,7 @@ static glmq_status add_entry(vq_config *c, const cJSON *e, glmq_error *err)
     const char *tail = layers_tail(e->string, len);
     const uint64_t number = c->entries;
 
-    if (is_pattern(e->string)) return add_pattern(c, e, err);
+    if (glmq_key_is_pattern(e->string)) return add_pattern(c, e, err);
     c->entry[c->entries++] = e;
     if (glmq_strmap_add(&c->by_name, e->string, len, number, NULL) < 0 ||
         (tail &&
@@ -277,7 +273,7 @@ static glmq_status read_entries(vq_config *c, glmq_error *err)
     if (list && !cJSON_IsObject(list))
         return glmq_fail(err, GLMQ_E_FORMAT, "extra_config is no object");
     cJSON_ArrayForEach(e, list) n++;
-    cJSON_ArrayForEach(e, list) patterns += is_pattern(e->string) ? 1 : 0;
+    cJSON_ArrayForEach(e, list) patterns += glmq_key_is_pattern(e->string) ? 1 : 0;
     c->entry = glmq_alloc_zero(n + 1, sizeof *c->entry);
     c->pattern = glmq_alloc_zero(patterns + 1, sizeof *c->pattern);
     if (!c->entry || !c->pattern) return glmq_fail(err, GLMQ_E_NOMEM, "%zu modules", n);

@@ -150,11 +150,7 @@ typedef float (*read_float)(const uint8_t *p);
 
 static float read_f32(const uint8_t *p)
 {
-    const uint32_t bits = load_le32(p);
-    float f;
-
-    memcpy(&f, &bits, sizeof f);
-    return f;
+    return f32_from_bits(load_le32(p));
 }
 
 static float read_f16(const uint8_t *p)

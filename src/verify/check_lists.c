@@ -14,6 +14,7 @@
 #include "models/graph.h"
 #include "models/roles.h"
 #include "readers/catalog.h"
+#include "readers/patterns.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -283,7 +284,7 @@ static glmq_status match_key(lists *l, const char *entry, int keeps, int *found,
     char path[512];
 
     *found = match_path(l, entry, keeps);
-    if (!*found && strpbrk(entry, "\\^$*+(["))
+    if (!*found && glmq_key_is_pattern(entry))
         return match_regex(l, entry, REGEX_SEARCH, keeps, found, err);
     if (!*found && layers && strlen(layers) < sizeof path - 8) {
         snprintf(path, sizeof path, "model%s", layers);

@@ -4,36 +4,10 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "check_parts.h"
+#include "models/roles.h"
 #include "readers/catalog.h"
 #include <math.h>
 #include <string.h>
-
-/* ---- finding a tensor by what it is: the graph is sorted by layer, role, expert ---- */
-
-static int compare_place(const glmq_tensor *t, int32_t layer, glmq_role role, int32_t expert)
-{
-    if (t->layer != layer) return t->layer < layer ? -1 : 1;
-    if (t->role != role) return t->role < role ? -1 : 1;
-    return t->expert < expert ? -1 : t->expert > expert;
-}
-
-/* Its number, or the count of tensors. */
-static size_t find_place(const glmq_graph *g, int32_t layer, glmq_role role, int32_t expert)
-{
-    size_t low = 0, high = glmq_graph_count(g);
-
-    while (low < high) {
-        const size_t mid = low + (high - low) / 2;
-        if (compare_place(glmq_graph_tensor(g, mid), layer, role, expert) < 0)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    if (low < glmq_graph_count(g) &&
-        compare_place(glmq_graph_tensor(g, low), layer, role, expert) == 0)
-        return low;
-    return glmq_graph_count(g);
-}
 
 static const char *file_of(const glmq_graph *g, const glmq_tensor *t)
 {
@@ -42,20 +16,6 @@ static const char *file_of(const glmq_graph *g, const glmq_tensor *t)
 
 /* ---- global scales ---- */
 
-/* What engines join. */
-enum { MEMBERS = 3 };
-static const struct {
-    glmq_role role[MEMBERS];
-    int count;
-    const char *what;
-} fused[] = {
-    { { GLMQ_ROLE_ATTN_Q, GLMQ_ROLE_ATTN_K, GLMQ_ROLE_ATTN_V }, 3, "q, k and v" },
-    { { GLMQ_ROLE_ATTN_Q_A, GLMQ_ROLE_ATTN_KV_A }, 2, "q_a and kv_a" },
-    { { GLMQ_ROLE_MLP_GATE, GLMQ_ROLE_MLP_UP }, 2, "gate and up" },
-    { { GLMQ_ROLE_SHARED_GATE, GLMQ_ROLE_SHARED_UP }, 2, "gate and up of the shared expert" },
-    { { GLMQ_ROLE_EXPERTS_GATE, GLMQ_ROLE_EXPERTS_UP }, 2, "gate and up" },
-};
-
 typedef struct unequal {
     uint64_t groups, unequal;
     double worst;    /* ratio of the largest scale to the smallest                       */
@@ -63,14 +23,14 @@ typedef struct unequal {
 } unequal;
 
 /* One group, whose first member is tensor i. */
-static void look_at_group(unequal *u, const glmq_graph *g, const glmq_checked *checked, size_t f,
-                          size_t i)
+static void look_at_group(unequal *u, const glmq_graph *g, const glmq_checked *checked,
+                          const glmq_fused *f, size_t i)
 {
     const glmq_tensor *t = glmq_graph_tensor(g, i);
     float low = checked[i].global, high = low;
 
-    for (int m = 1; m < fused[f].count; m++) {
-        const size_t k = find_place(g, t->layer, fused[f].role[m], t->expert);
+    for (int m = 1; m < f->count; m++) {
+        const size_t k = glmq_graph_find_role(g, t->layer, f->role[m], t->expert);
         if (k == glmq_graph_count(g) || !checked[k].has_global) return;
         if (!(checked[k].global >= low)) low = checked[k].global;
         if (!(checked[k].global <= high)) high = checked[k].global;
@@ -84,8 +44,8 @@ static void look_at_group(unequal *u, const glmq_graph *g, const glmq_checked *c
     }
 }
 
-static glmq_status tell_unequal(glmq_check *c, const glmq_graph *g, size_t f, const unequal *u,
-                                glmq_error *err)
+static glmq_status tell_unequal(glmq_check *c, const glmq_graph *g, const glmq_fused *f,
+                                const unequal *u, glmq_error *err)
 {
     const glmq_tensor *t;
 
@@ -95,16 +55,9 @@ static glmq_status tell_unequal(glmq_check *c, const glmq_graph *g, size_t f, co
                        "the global scales of %s differ in %" PRIu64 " of %" PRIu64
                        " places in layer %d, here by a factor of %.4g: engines fuse them and use "
                        "one for all",
-                       fused[f].what, u->unequal, u->groups, t->layer, u->worst))
+                       f->what, u->unequal, u->groups, t->layer, u->worst))
         return glmq_fail(err, GLMQ_E_NOMEM, "list of problems");
     return GLMQ_OK;
-}
-
-static int fused_by(glmq_role role)
-{
-    for (size_t f = 0; f < GLMQ_COUNT(fused); f++)
-        if (fused[f].role[0] == role) return (int)f;
-    return -1;
 }
 
 /* One problem a layer and kind: a checkpoint can have ten thousand such pairs. */
@@ -115,16 +68,16 @@ static glmq_status check_globals(glmq_check *c, const glmq_graph *g, const glmq_
 
     for (size_t i = 0; i < n;) {
         const glmq_tensor *t = glmq_graph_tensor(g, i);
-        const int f = t->role == GLMQ_ROLE_OTHER ? -1 : fused_by(t->role);
+        const glmq_fused *f = glmq_fused_first(t->role);
         unequal u = { 0 };
         size_t end = i + 1;
 
-        while (f >= 0 && end < n && glmq_graph_tensor(g, end)->role == t->role &&
+        while (f && end < n && glmq_graph_tensor(g, end)->role == t->role &&
                glmq_graph_tensor(g, end)->layer == t->layer)
             end++;
         for (; i < end; i++)
-            if (f >= 0 && checked[i].has_global) look_at_group(&u, g, checked, (size_t)f, i);
-        if (f >= 0) GLMQ_TRY(tell_unequal(c, g, (size_t)f, &u, err));
+            if (f && checked[i].has_global) look_at_group(&u, g, checked, f, i);
+        if (f) GLMQ_TRY(tell_unequal(c, g, f, &u, err));
     }
     return GLMQ_OK;
 }
@@ -148,7 +101,8 @@ static int same_indexer(const glmq_graph *g, const glmq_checked *checked, int32_
     const size_t none = glmq_graph_count(g);
 
     for (size_t i = 0; i < GLMQ_COUNT(indexer); i++) {
-        const size_t x = find_place(g, a, indexer[i], -1), y = find_place(g, b, indexer[i], -1);
+        const size_t x = glmq_graph_find_role(g, a, indexer[i], -1),
+                     y = glmq_graph_find_role(g, b, indexer[i], -1);
         if (x == none || y == none || !checked[x].hex[0] ||
             strcmp(checked[x].hex, checked[y].hex) != 0)
             return 0;

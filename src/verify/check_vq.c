@@ -6,7 +6,7 @@
 #include "base/error.h"
 #include "base/mem.h"
 #include "base/safe.h"
-#include "check.h"
+#include "check_parts.h"
 #include "codecs/gptq.h"
 #include "codecs/vq.h"
 #include "compare.h"
@@ -116,11 +116,6 @@ static glmq_status look_at(run *r, glmq_fetch *f, const glmq_part *part, result 
     return p ? look_at_rows(f, part, p, out, err) : look_at_zeros(f, part, out, err);
 }
 
-static int is_problem(glmq_status st)
-{
-    return st == GLMQ_E_FORMAT || st == GLMQ_E_LIMIT || st == GLMQ_E_UNSUPPORTED;
-}
-
 static glmq_status check_tensor(void *user, int worker, size_t i, glmq_error *err)
 {
     run *r = user;
@@ -131,7 +126,7 @@ static glmq_status check_tensor(void *user, int worker, size_t i, glmq_error *er
     if (!pool_of(r, book_of(part)) && !is_spine(part)) return GLMQ_OK;
     st = look_at(r, r->fetch[worker], part, &r->result[i], &why);
     if (!st) return GLMQ_OK;
-    if (!is_problem(st)) return glmq_fail(err, st, "%s", why.msg);
+    if (!glmq_check_is_problem(st)) return glmq_fail(err, st, "%s", why.msg);
     r->result[i].bad = glmq_strdup(why.msg);
     return r->result[i].bad ? GLMQ_OK : glmq_fail(err, GLMQ_E_NOMEM, "a problem's text");
 }

@@ -29,16 +29,6 @@ static int same_group(const glmq_encoding *a, const glmq_encoding *b)
     return a->group == b->group && a->zero_kind == b->zero_kind;
 }
 
-static void add_kept(glmq_text *t, const char *const *list, size_t count)
-{
-    glmq_text_add(t, "    \"modules_to_not_convert\": [");
-    for (size_t i = 0; i < count; i++) {
-        glmq_text_add(t, i ? ",\n      " : "\n      ");
-        glmq_json_quote(t, list[i], strlen(list[i]));
-    }
-    glmq_text_add(t, count ? "\n    ],\n" : "],\n");
-}
-
 /* Zero points are stored for symmetric modules too: one that is not makes all asymmetric. */
 static glmq_status config_text(glmq_text *t, glmq_plan *p, const glmq_hf_groups *groups,
                                glmq_error *err)
@@ -56,9 +46,9 @@ static glmq_status config_text(glmq_text *t, glmq_plan *p, const glmq_hf_groups 
         glmq_text_printf(t, "    \"group_size\": %" PRIu32 ",\n", base->group);
     else
         glmq_text_add(t, "    \"group_size\": -1,\n");
-    add_kept(t, kept, count);
+    glmq_hf_add_list(t, "modules_to_not_convert", kept, count, "", "    ", 2);
     glmq_text_printf(t,
-                     "    \"quant_method\": \"awq\",\n"
+                     ",\n    \"quant_method\": \"awq\",\n"
                      "    \"version\": \"gemm\",\n"
                      "    \"zero_point\": %s\n  }",
                      asym ? "true" : "false");

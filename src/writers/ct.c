@@ -17,8 +17,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The release whose layout is written: the loaders read it to unpack odd bit widths. */
-/* The version whose config this is; 0.19 dropped activation order by group. */
+/* The release whose layout is written: loaders go by it to unpack odd bit widths.  0.19 dropped
+ * activation order by group. */
 #define CT_VERSION       "0.19.0"
 #define CT_VERSION_ORDER "0.18.0"
 
@@ -64,22 +64,6 @@ static int same_args(const glmq_encoding *a, const glmq_encoding *b)
     return a->codec == b->codec && a->bits == b->bits && a->group == b->group &&
            (a->group_rows == 0) == (b->group_rows == 0) && a->zero_kind == b->zero_kind &&
            a->act_order == b->act_order;
-}
-
-static void add_strings(glmq_text *t, const char *key, const char *const *list, size_t count,
-                        const char *prefix, const char *indent)
-{
-    glmq_text_printf(t, "%s\"%s\": [", indent, key);
-    for (size_t i = 0; i < count; i++) {
-        glmq_text one = { 0 };
-        glmq_text_printf(&one, "%s%s", prefix, list[i]);
-        glmq_text_printf(t, "%s\n%s  ", i ? "," : "", indent);
-        if (!one.failed) glmq_json_quote(t, one.data, one.len);
-        t->failed |= one.failed;
-        glmq_text_free(&one);
-    }
-    if (count) glmq_text_printf(t, "\n%s", indent);
-    glmq_text_add(t, "]");
 }
 
 /* Activations of NVFP4 are quantized in the kernel, group by group under one stored scale. */
@@ -153,7 +137,7 @@ static glmq_status add_group(glmq_text *t, glmq_plan *p, const glmq_hf_groups *g
     else
         glmq_text_add(t, "        \"input_activations\": null");
     glmq_text_add(t, ",\n        \"output_activations\": null,\n");
-    add_strings(t, "targets", targets, count, k ? "re:" : "", "        ");
+    glmq_hf_add_list(t, "targets", targets, count, k ? "re:" : "", "        ", 2);
     glmq_text_add(t, ",\n");
     if (fp4_global_of(e) == FP4_NOT) {
         add_args(t, e);
@@ -203,7 +187,7 @@ static glmq_status config_text(glmq_text *t, glmq_plan *p, const glmq_hf_groups 
                      "    \"format\": \"%s\",\n"
                      "    \"global_compression_ratio\": null,\n",
                      common_format(p, groups));
-    add_strings(t, "ignore", ignore, count, "", "    ");
+    glmq_hf_add_list(t, "ignore", ignore, count, "", "    ", 2);
     glmq_text_add(t, ",\n");
     add_kv_scheme(t, p);
     glmq_text_add(t, "    \"quant_method\": \"compressed-tensors\",\n"

@@ -37,12 +37,6 @@ typedef struct job {
     glmq_strmap layers; /* of ModelOpt's config                                            */
 } job;
 
-static int is_nvfp4(const glmq_encoding *e)
-{
-    const fp4_global kind = fp4_global_of(e);
-    return kind == FP4_MULTIPLIES || kind == FP4_DIVIDES;
-}
-
 static fp4_global other(fp4_global kind)
 {
     return kind == FP4_DIVIDES ? FP4_MULTIPLIES : FP4_DIVIDES;
@@ -51,7 +45,7 @@ static fp4_global other(fp4_global kind)
 /* The tensor is to be NVFP4 in the target. */
 static int is_wanted(const glmq_plan *p, size_t i)
 {
-    return !p->want[i].dropped && is_nvfp4(&p->want[i].enc);
+    return !p->want[i].dropped && fp4_has_global(&p->want[i].enc);
 }
 
 /* ---- reading ---- */
@@ -87,13 +81,13 @@ static glmq_status read_tensor(const job *j, size_t i, glmq_error *err)
     known *k = &j->of[i];
     const int fp8 = e->codec == &glmq_codec_fp8;
 
-    if (is_nvfp4(e)) {
+    if (fp4_has_global(e)) {
         k->kind = fp4_global_of(e);
         GLMQ_TRY(
             read_scale(j, t, &t->part[0].span[GLMQ_SLOT_GLOBAL], "global scale", &k->global, err));
         if (!k->global) k->global = bits_from_f32(1.0f);
     }
-    if (t->parts != 1 || (!fp8 && !is_nvfp4(e))) return GLMQ_OK;
+    if (t->parts != 1 || (!fp8 && !fp4_has_global(e))) return GLMQ_OK;
     GLMQ_TRY(read_scale(j, t, &t->part[0].span[GLMQ_SLOT_INPUT_SCALE], "activation scale",
                         &k->input, err));
     if (k->input && (fp8 || (k->kind == FP4_MULTIPLIES && has_fp8_activations(j, t))))
@@ -372,9 +366,6 @@ glmq_status glmq_fp4_plan_scales(glmq_plan *p, enum glmq_fp4_for what, glmq_fp4_
                                   glmq_arena_alloc(&p->arena, n * sizeof *out->origin_input) };
     if (!j.of || !out->origin || !out->origin_input)
         return glmq_fail(err, GLMQ_E_NOMEM, "scales of %zu tensors", n);
-    memset(j.of, 0, n * sizeof *j.of);
-    memset(out->origin, 0, n * sizeof *out->origin);
-    memset(out->origin_input, 0, n * sizeof *out->origin_input);
     GLMQ_TRY(read_tensors(&j, err));
     GLMQ_TRY(read_notes(&j, err));
     choose_globals(&j);

@@ -298,8 +298,7 @@ static glmq_dtype as_source(const glmq_graph *g, const glmq_tensor *x, glmq_gguf
 
 static int is_nvfp4(const glmq_tensor *x)
 {
-    const fp4_global kind = fp4_global_of(&x->part[x->parts - 1].enc);
-    return kind == FP4_MULTIPLIES || kind == FP4_DIVIDES;
+    return fp4_has_global(&x->part[x->parts - 1].enc);
 }
 
 /* What is to be said of NVFP4 codes that keep their type whatever llama.cpp makes of them. */

@@ -81,6 +81,24 @@ static const struct slots {
       1u << FP4_INV },
 };
 
+/* ---- texts ---- */
+
+void glmq_hf_add_list(glmq_text *t, const char *key, const char *const *list, size_t count,
+                      const char *prefix, const char *indent, int step)
+{
+    glmq_text_printf(t, "%s\"%s\": [", indent, key);
+    for (size_t i = 0; i < count; i++) {
+        glmq_text one = { 0 };
+        glmq_text_printf(&one, "%s%s", prefix, list[i]);
+        glmq_text_printf(t, "%s\n%s%*s", i ? "," : "", indent, step, "");
+        if (!one.failed) glmq_json_quote(t, one.data, one.len);
+        t->failed |= one.failed;
+        glmq_text_free(&one);
+    }
+    if (count) glmq_text_printf(t, "\n%s", indent);
+    glmq_text_add(t, "]");
+}
+
 /* ---- tensors ---- */
 
 static const struct slots *slots_of(const glmq_encoding *enc)

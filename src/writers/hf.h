@@ -24,6 +24,10 @@ typedef struct glmq_hf_config {
  * template, and every other side file that speaks of the model and not of its encoding. */
 glmq_status glmq_hf_plan_side_files(glmq_plan *p, const glmq_hf_config *config, glmq_error *err);
 
+/* Appends `INDENT"KEY": ["PREFIXentry", …]`, an entry a line, `step` spaces further in. */
+void glmq_hf_add_list(glmq_text *t, const char *key, const char *const *list, size_t count,
+                      const char *prefix, const char *indent, int step);
+
 /* ---- tq_config.c ---- */
 
 /* tq_config.json, where a copy of TurboQuant tensors makes the source's untrue. */

@@ -13,19 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What serving engines fuse, and how they call it. */
-static const struct fused {
-    const char *name;
-    glmq_role role[3];
-    size_t count;
-} fused[] = {
-    { "qkv_proj", { GLMQ_ROLE_ATTN_Q, GLMQ_ROLE_ATTN_K, GLMQ_ROLE_ATTN_V }, 3 },
-    { "fused_qkv_a_proj_with_mqa", { GLMQ_ROLE_ATTN_Q_A, GLMQ_ROLE_ATTN_KV_A }, 2 },
-    { "gate_up_proj", { GLMQ_ROLE_MLP_GATE, GLMQ_ROLE_MLP_UP }, 2 },
-    { "gate_up_proj", { GLMQ_ROLE_SHARED_GATE, GLMQ_ROLE_SHARED_UP }, 2 },
-    { NULL, { GLMQ_ROLE_EXPERTS_GATE, GLMQ_ROLE_EXPERTS_UP }, 2 },
-};
-
 /* Bytes of a tensor's module path (the name without ".weight"); 0: it is no module. */
 static size_t module_len(const glmq_tensor *x)
 {
@@ -186,29 +173,6 @@ glmq_status glmq_hf_group(glmq_plan *p, glmq_hf_groups *out,
 
 /* ---- partners ---- */
 
-/* The row of fused[] in which a role comes first, or NULL. */
-static const struct fused *fused_first(glmq_role role)
-{
-    for (size_t i = 0; i < GLMQ_COUNT(fused); i++)
-        if (fused[i].role[0] == role) return &fused[i];
-    return NULL;
-}
-
-/* The number of the tensor that plays `role` beside tensor i, or -1. */
-static long partner(const glmq_graph *g, size_t i, glmq_role role)
-{
-    const glmq_tensor *x = &g->tensors[i], *found;
-    char name[GLMQ_NAME_MAX + 8];
-    size_t len;
-    if (!g->hp) return -1;
-    len = glmq_names_print(g->hp->arch, NAMES_HF, role, SPLIT_NONE, x->layer, x->expert, name,
-                           GLMQ_NAME_MAX);
-    if (!len || len >= GLMQ_NAME_MAX) return -1;
-    strcpy(name + len, ".weight");
-    found = glmq_graph_find(g, name);
-    return found ? (long)(found - g->tensors) : -1;
-}
-
 static int alike(const glmq_want *a, const glmq_want *b)
 {
     const int plain_a = glmq_encoding_dtype(&a->enc) != GLMQ_DT_NONE;
@@ -232,13 +196,13 @@ glmq_status glmq_hf_note_unlike(glmq_plan *p, glmq_error *err)
 {
     const glmq_graph *g = p->graph;
     for (size_t i = 0; i < g->count; i++) {
-        const struct fused *f = fused_first(g->tensors[i].role);
+        const glmq_fused *f = glmq_fused_first(g->tensors[i].role);
         if (!f || p->want[i].dropped) continue;
         for (size_t k = 1; k < f->count; k++) {
-            const long other = partner(g, i, f->role[k]);
-            if (other < 0 || p->want[other].dropped) continue;
-            if (!alike(&p->want[i], &p->want[other]))
-                GLMQ_TRY(note_unlike(p, i, (size_t)other, err));
+            const glmq_tensor *x = &g->tensors[i];
+            const size_t other = glmq_graph_find_role(g, x->layer, f->role[k], x->expert);
+            if (other == g->count || p->want[other].dropped) continue;
+            if (!alike(&p->want[i], &p->want[other])) GLMQ_TRY(note_unlike(p, i, other, err));
         }
     }
     return GLMQ_OK;
@@ -274,13 +238,13 @@ static glmq_status push_fused(glmq_plan *p, names *out, const glmq_hf_groups *gr
                               glmq_error *err)
 {
     const glmq_tensor *x = &p->graph->tensors[i];
-    const struct fused *f = fused_first(x->role);
+    const glmq_fused *f = glmq_fused_first(x->role);
     size_t parent = module_len(x);
     char tail[64] = "";
     if (!f || !f->name) return GLMQ_OK;
     for (size_t k = 1; k < f->count; k++) {
-        const long other = partner(p->graph, i, f->role[k]);
-        if (other < 0 || groups->of[other] != groups->of[i]) return GLMQ_OK;
+        const size_t other = glmq_graph_find_role(p->graph, x->layer, f->role[k], x->expert);
+        if (other == p->graph->count || groups->of[other] != groups->of[i]) return GLMQ_OK;
     }
     while (parent && x->name[parent - 1] != '.') parent--;
     strncat(tail, f->name, sizeof tail - 1);

@@ -43,18 +43,6 @@ static int kv_is_fp8(const glmq_plan *p)
     return glmq_json_u64(glmq_json_get(quant, "kv_cache_scheme.num_bits"), &bits) && bits == 8;
 }
 
-static void add_list(glmq_text *t, const char *key, const char **list, size_t count,
-                     const char *indent)
-{
-    glmq_text_printf(t, "%s\"%s\": [", indent, key);
-    for (size_t i = 0; i < count; i++) {
-        glmq_text_printf(t, "%s\n%s    ", i ? "," : "", indent);
-        glmq_json_quote(t, list[i], strlen(list[i]));
-    }
-    if (count) glmq_text_printf(t, "\n%s", indent);
-    glmq_text_add(t, "]");
-}
-
 static const char *algo_of(const glmq_plan *p)
 {
     return p->input_scales ? "NVFP4" : "W4A16_NVFP4";
@@ -70,7 +58,7 @@ static void own_file(glmq_text *t, const glmq_plan *p, const char **list, size_t
                      "        \"kv_cache_quant_algo\": %s,\n"
                      "        \"group_size\": 16,\n",
                      algo_of(p), kv_is_fp8(p) ? "\"FP8\"" : "null");
-    add_list(t, "exclude_modules", list, count, "        ");
+    glmq_hf_add_list(t, "exclude_modules", list, count, "", "        ", 4);
     glmq_text_add(t, "\n    }\n}\n");
 }
 
@@ -89,7 +77,7 @@ static void in_config(glmq_text *t, const glmq_plan *p, const char **list, size_
     if (p->input_scales) add_args(t, "input_activations");
     add_args(t, "weights");
     glmq_text_add(t, "        \"targets\": [\"Linear\"]\n      }\n    },\n");
-    add_list(t, "ignore", list, count, "    ");
+    glmq_hf_add_list(t, "ignore", list, count, "", "    ", 4);
     glmq_text_printf(t, ",\n    \"quant_algo\": \"%s\",\n", algo_of(p));
     if (kv_is_fp8(p))
         glmq_text_add(t, "    \"kv_cache_scheme\": {\"dynamic\": false, \"num_bits\": 8, \"type\": "

@@ -343,11 +343,13 @@ static void activation_scales_come_along_or_not_at_all(void **state)
  * spelled and wherever it stands. */
 static void activation_scales_of_fp8_become_those_of_nvfp4(void **state)
 {
+    static const char mixed[] =
+        "{\"quant_method\":\"modelopt\",\"quant_algo\":\"MIXED_PRECISION\",\"quantized_layers\":{"
+        "\"model.layers.1.mlp.experts.1.up_proj\":{\"quant_algo\":\"W4A8_NVFP4_FP8\"}}}";
     static const char *const configs[] = {
         MODELOPT("W4A8_NVFP4_FP8"),
         MODELOPT("w4a8_nvfp4_fp8"),
-        "{\"quant_method\":\"modelopt\",\"quant_algo\":\"MIXED_PRECISION\",\"quantized_layers\":{"
-        "\"model.layers.1.mlp.experts.1.up_proj\":{\"quant_algo\":\"W4A8_NVFP4_FP8\"}}}",
+        mixed,
     };
     (void)state;
 

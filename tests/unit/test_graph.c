@@ -582,18 +582,30 @@ static void opens_loose_files_under_their_own_names(void **state)
 
 static void refuses_companions_of_other_formats_by_name(void **state)
 {
-    static const char *const suffixes[] = { "W_q",     "packed_weight",   "codes",
-                                            "SCB",     "pre_quant_scale", "vq_scales",
-                                            "trellis", "absmax" };
+    static const char unread[] = "which this version does not read";
+    static const char read[] = "which the other arrays are not of";
+    static const struct {
+        const char *suffix, *format, *why;
+    } cases[] = {
+        { "W_q", "HQQ", unread },
+        { "packed_weight", "a dump of TurboQuant's memory", unread },
+        { "codes", "AQLM", read },
+        { "SCB", "bitsandbytes", unread },
+        { "pre_quant_scale", "ModelOpt's AWQ", unread },
+        { "vq_scales", "VQ", read },
+        { "trellis", "EXL3", unread },
+        { "absmax", "bitsandbytes", unread },
+    };
 
     (void)state;
-    for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         checkpoint c = make_model(GLM4, 4);
-        char name[128];
+        char name[128], words[256];
 
-        snprintf(name, sizeof name, "model.layers.0.mlp.up_proj.%s", suffixes[i]);
+        snprintf(name, sizeof name, "model.layers.0.mlp.up_proj.%s", cases[i].suffix);
+        snprintf(words, sizeof words, "%s: belongs to %s, %s", name, cases[i].format, cases[i].why);
         add(&c, "F32", name, 1, 1, 0, 0);
-        must_refuse(&c, GLMQ_E_UNSUPPORTED, name);
+        must_refuse(&c, GLMQ_E_UNSUPPORTED, words);
     }
 }
 
