@@ -2,6 +2,7 @@
  * them, and whether codes and codebooks belong together. */
 #include "base/num.h"
 #include "codecs/vq.h"
+#include "unit/book_fixture.h"
 #include "unit/convert_files.h"
 #include "unit/expected.h"
 #include "unit/vq_files.h"
@@ -10,46 +11,13 @@
 
 /* ---- the fixture ---- */
 
-static float *decoded(const glmq_graph *g, const glmq_tensor *t)
-{
-    float *w = malloc((size_t)(t->rows * t->cols) * sizeof *w);
-    glmq_error err;
-
-    assert_non_null(w);
-    if (glmq_tensor_decode(g, t, 0, t->rows, w, &err)) fail_msg("%s", err.msg);
-    return w;
-}
-
 static void every_tensor_is_what_the_peer_decodes(void **state)
 {
     const char *path = fixture_or_skip("");
-    char file[700];
-    opened_graph o;
-    cJSON *expected;
-    const cJSON *entry;
-    int quantized = 0;
     (void)state;
 
     if (!path) skip();
-    o = graph_open(path, NULL, 0);
-    if (o.status) fail_msg("%s", o.err.msg);
-    assert_string_equal(glmq_graph_format(o.g), "vq");
-    snprintf(file, sizeof file, "%s/expected.json", path);
-    expected = read_json(file);
-    cJSON_ArrayForEach(entry, cJSON_GetObjectItem(expected, "sha256_f32"))
-    {
-        const glmq_tensor *t = glmq_graph_find(o.g, entry->string);
-        float *w;
-        if (!t) fail_msg("no %s", entry->string);
-        w = decoded(o.g, t);
-        must_hash(t->name, "F32", w, (size_t)(t->rows * t->cols), entry->valuestring);
-        free(w);
-    }
-    for (size_t i = 0; i < glmq_graph_count(o.g); i++)
-        quantized += !glmq_encoding_is_plain(&glmq_graph_tensor(o.g, i)->part[0].enc);
-    assert_int_equal(quantized, cJSON_GetArraySize(cJSON_GetObjectItem(expected, "sha256_f32")));
-    cJSON_Delete(expected);
-    graph_shut(&o);
+    assert_listed_values(path, "vq");
 }
 
 /* "NAME": the F32 values; "NAME@f16": those of the peer's path in halves, the exact product
