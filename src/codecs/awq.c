@@ -102,14 +102,7 @@ static void awq_get(const glmq_encoding *e, const glmq_bufs *b, glmq_tile t, glm
 static glmq_status awq_put(const glmq_encoding *e, const glmq_codes *codes, glmq_tile t,
                            glmq_bufs *b, glmq_error *err)
 {
-    const codes_target to = {
-        .name = "awq",
-        .bits = BITS,
-        .zeros = e->zero_kind == GLMQ_ZERO_STORED ? CODES_STORED : CODES_MID,
-        .scale = codes_float_kind((glmq_dtype)e->scale_dtype),
-        .group = glmq_encoding_group(e, t.cols),
-        .groups = glmq_encoding_groups(e, t.cols),
-    };
+    const codes_target to = ints_target(e, "awq", t.cols);
     ints_map m;
 
     if (!codes->q) return ints_fit(&to, codes, t, err);

@@ -109,17 +109,10 @@ ints_map ct_map(const glmq_encoding *e, const glmq_bufs *b, glmq_tile t, int zer
 
 codes_target ct_target(const glmq_encoding *e, uint64_t cols, const char *name)
 {
-    return (codes_target){
-        .name = name,
-        .bits = e->bits,
-        .zeros = e->zero_kind == GLMQ_ZERO_STORED ? CODES_STORED : CODES_MID,
-        .scale = codes_float_kind((glmq_dtype)e->scale_dtype),
-        .perm = e->act_order == GLMQ_ACT_ORDER,
-        .even = 1,
-        .one_scale = (uint8_t)ct_is_tensor(e),
-        .group = glmq_encoding_group(e, cols),
-        .groups = glmq_encoding_groups(e, cols),
-    };
+    codes_target to = ints_target(e, name, cols);
+    to.even = 1;
+    to.one_scale = (uint8_t)ct_is_tensor(e);
+    return to;
 }
 
 /* The reference sorts columns by g_idx and cuts runs of `group`: the same as one group number

@@ -181,15 +181,7 @@ static void gptq_get(const glmq_encoding *e, const glmq_bufs *b, glmq_tile t, gl
 static glmq_status gptq_put(const glmq_encoding *e, const glmq_codes *codes, glmq_tile t,
                             glmq_bufs *b, glmq_error *err)
 {
-    const codes_target to = {
-        .name = "gptq",
-        .bits = e->bits,
-        .zeros = e->zero_kind == GLMQ_ZERO_STORED ? CODES_STORED : CODES_MID,
-        .scale = codes_float_kind((glmq_dtype)e->scale_dtype),
-        .perm = e->act_order == GLMQ_ACT_ORDER,
-        .group = glmq_encoding_group(e, t.cols),
-        .groups = glmq_encoding_groups(e, t.cols),
-    };
+    const codes_target to = ints_target(e, "gptq", t.cols);
     ints_map m;
 
     if (!codes->q) return ints_fit(&to, codes, t, err);

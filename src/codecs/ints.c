@@ -463,6 +463,19 @@ void ints_get(const ints_map *m, glmq_codes *codes)
                             codes->q + r * m->cols + c, m->cols);
 }
 
+codes_target ints_target(const glmq_encoding *e, const char *name, uint64_t cols)
+{
+    return (codes_target){
+        .name = name,
+        .bits = e->bits,
+        .zeros = e->zero_kind == GLMQ_ZERO_STORED ? CODES_STORED : CODES_MID,
+        .scale = codes_float_kind((glmq_dtype)e->scale_dtype),
+        .perm = e->act_order == GLMQ_ACT_ORDER,
+        .group = glmq_encoding_group(e, cols),
+        .groups = glmq_encoding_groups(e, cols),
+    };
+}
+
 glmq_status ints_fit(const codes_target *to, const glmq_codes *codes, glmq_tile t, glmq_error *err)
 {
     codes_small small;

@@ -49,6 +49,8 @@ uint64_t ints_zero_words(unsigned bits);
 void ints_decode(const ints_map *m, float *w);
 void ints_encode(const ints_map *m, const float *w);
 void ints_get(const ints_map *m, glmq_codes *codes);
+/* What an encoding holds, for ints_put and ints_fit. */
+codes_target ints_target(const glmq_encoding *e, const char *name, uint64_t cols);
 glmq_status ints_put(const ints_map *m, const codes_target *to, const glmq_codes *codes,
                      glmq_tile t, glmq_error *err);
 /* The small arrays alone, without a map's pointers. */
