@@ -209,14 +209,14 @@ static glmq_status open_source(glmq_mover *m, glmq_error *err)
     }
     if (!m->direct) GLMQ_TRY(glmq_tensor_fetch_open(m->values, src, t, err));
     for (uint8_t i = 0; i < t->parts; i++) {
+        GLMQ_TRY(glmq_fetch_check_input(src, &t->part[i], err)); /* also where it is dropped */
         GLMQ_TRY(glmq_fetch_open(m->raw[i], src, &t->part[i], err));
         m->enc[i] = glmq_fetch_encoding(m->raw[i]);
     }
     return GLMQ_OK;
 }
 
-/* An activation scale is no weight, so no layout has it: its bytes are carried, or are what the
- * plan has worked out. */
+/* No layout has an activation scale: it is carried, or is what the plan has worked out. */
 static glmq_status carry_input_scale(glmq_mover *m, part_job *j, glmq_error *err)
 {
     const glmq_span *from = &m->tensor->part[j->from].span[GLMQ_SLOT_INPUT_SCALE];

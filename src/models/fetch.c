@@ -8,7 +8,9 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "base/num.h"
 #include "base/safe.h"
+#include "codecs/fp4.h"
 #include <string.h>
 
 enum { TILE_BYTES = 256 * 1024 }; /* F32 copy of a tile: stays in L2 */
@@ -174,6 +176,18 @@ static glmq_status read_slot(glmq_fetch *f, int slot, uint64_t off, uint64_t byt
     GLMQ_TRY(
         glmq_source_read(f->src, s->file, s->offset + off, f->slot[slot].data, (size_t)bytes, err));
     return check_scales(f, slot, f->slot[slot].data, off, bytes, err);
+}
+
+glmq_status glmq_fetch_check_input(const glmq_source *src, const glmq_part *part, glmq_error *err)
+{
+    const glmq_span *s = &part->span[GLMQ_SLOT_INPUT_SCALE];
+    uint8_t raw[4];
+
+    if (s->bytes != sizeof raw || !fp4_has_global(&part->enc)) return GLMQ_OK;
+    GLMQ_TRY(glmq_source_read(src, s->file, s->offset, raw, sizeof raw, err));
+    if (fp4_is_scale(load_le32(raw))) return GLMQ_OK;
+    return glmq_fail(err, GLMQ_E_FORMAT, "its %s %g is no finite positive number",
+                     slot_name(GLMQ_SLOT_INPUT_SCALE), (double)f32_from_bits(load_le32(raw)));
 }
 
 glmq_status glmq_fetch_open(glmq_fetch *f, const glmq_source *src, const glmq_part *part,

@@ -18,6 +18,9 @@ void glmq_fetch_free(glmq_fetch *f);
  * runs the codec's check. */
 glmq_status glmq_fetch_open(glmq_fetch *f, const glmq_source *src, const glmq_part *part,
                             glmq_error *err);
+/* NVFP4's activation scale, which no layout has: GLMQ_E_FORMAT where it is not finite and
+ * positive.  Other encodings, and parts without one, are fine. */
+glmq_status glmq_fetch_check_input(const glmq_source *src, const glmq_part *part, glmq_error *err);
 /* The encoding as check() resolved it, and the layout. */
 const glmq_encoding *glmq_fetch_encoding(const glmq_fetch *f);
 const glmq_layout *glmq_fetch_layout(const glmq_fetch *f);

@@ -315,6 +315,25 @@ static void bad_activation_scales_are_refused_before_anything_is_written(void **
     }
 }
 
+static void a_bad_activation_scale_is_refused_where_the_target_drops_it(void **state)
+{
+    static const uint32_t bad[] = { 0, 0xbf800000, 0x7f800000, 0x7fc00000 };
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        checkpoint c = modelopt_model(MODELOPT("NVFP4"));
+        char dst[300], partial[320];
+        glmq_error err;
+
+        memcpy(in(&c, up, "input_scale")->data, &bad[i], 4);
+        snprintf(dst, sizeof dst, "%s-out", save(&c));
+        snprintf(partial, sizeof partial, "%s.partial", dst);
+        assert_int_equal(convert(c.folder, dst, "bf16", NULL, NULL, NULL, &err), GLMQ_E_FORMAT);
+        assert_non_null(strstr(err.msg, "up_proj.weight: its input scale"));
+        assert_int_equal(glmq_out_exists(dst) + glmq_out_exists(partial), 0);
+        discard(&c);
+    }
+}
+
 static void malformed_compressed_tensors_is_refused_by_name(void **state)
 {
     checkpoint c = ct_model();
@@ -416,6 +435,7 @@ int main(void)
         cmocka_unit_test(malformed_modelopt_is_refused_by_name),
         cmocka_unit_test(bad_numbers_are_refused_where_they_are_read),
         cmocka_unit_test(bad_activation_scales_are_refused_before_anything_is_written),
+        cmocka_unit_test(a_bad_activation_scale_is_refused_where_the_target_drops_it),
         cmocka_unit_test(malformed_compressed_tensors_is_refused_by_name),
         cmocka_unit_test(experts_in_i8_of_an_fp8_checkpoint_are_mxfp4),
         cmocka_unit_test(fp8_blocks_of_modelopt_are_spread),
