@@ -2,6 +2,7 @@
 #ifndef TESTS_UNIT_BOOK_FIXTURE_H
 #define TESTS_UNIT_BOOK_FIXTURE_H
 
+#include "unit/convert_files.h"
 #include "unit/edit_files.h"
 #include "unit/expected.h"
 
@@ -43,5 +44,26 @@ static inline void assert_listed_values(const char *path, const char *format)
     assert_int_equal(quantized, cJSON_GetArraySize(hashes));
     cJSON_Delete(expected);
     graph_shut(&o);
+}
+
+/* To every kind of target; what holds the values has their digest, and `same` the bytes. */
+static inline void assert_converts(const char *folder)
+{
+    static const char *const targets[] = { "f32", "bf16", "f16", "gguf:Q8_0", "same" };
+    for (size_t i = 0; i < sizeof targets / sizeof *targets; i++) {
+        const int same = strcmp(targets[i], "same") == 0;
+        char dir[256], dst[300];
+        glmq_run_result r;
+        glmq_error err;
+
+        fresh_folder(dir);
+        snprintf(dst, sizeof dst, "%s/out", dir);
+        if (convert(folder, dst, targets[i], NULL, NULL, &r, &err))
+            fail_msg("%s: %s", targets[i], err.msg);
+        if (same || strcmp(targets[i], "f32") == 0)
+            assert_string_equal(r.source_digest, r.result_digest);
+        if (same) assert_int_equal(r.tensors[GLMQ_RECODE] + r.tensors[GLMQ_SAME_CODES], 0);
+        glmq_out_remove_tree(dir, NULL);
+    }
 }
 #endif

@@ -158,21 +158,8 @@ static void ten_geometries_decode_bit_for_bit(void **state)
 
 static void everything_converts_to_floats_and_gguf(void **state)
 {
-    static const char *const targets[] = { "f32", "bf16", "f16", "gguf:Q8_0", "same" };
     (void)state;
-    for (size_t i = 0; i < GLMQ_COUNT(targets); i++) {
-        char dir[256], dst[300];
-        glmq_run_result r;
-        glmq_error err;
-
-        fresh_folder(dir);
-        snprintf(dst, sizeof dst, "%s/out", dir);
-        if (convert(data_folder(), dst, targets[i], NULL, NULL, &r, &err))
-            fail_msg("%s: %s", targets[i], err.msg);
-        if (strcmp(targets[i], "f32") == 0 || strcmp(targets[i], "same") == 0)
-            assert_string_equal(r.source_digest, r.result_digest);
-        glmq_out_remove_tree(dir, NULL);
-    }
+    assert_converts(data_folder());
 }
 
 static void same_keeps_every_array(void **state)

@@ -128,25 +128,8 @@ static void a_missing_codebook_is_named_and_the_rest_is_listed(void **state)
 
 static void everything_converts_to_floats_and_gguf(void **state)
 {
-    static const char *const targets[] = { "f32", "bf16", "f16", "gguf:Q8_0", "same" };
     (void)state;
-    for (size_t i = 0; i < GLMQ_COUNT(targets); i++) {
-        char dir[256], dst[300];
-        glmq_run_result r;
-        glmq_error err;
-
-        fresh_folder(dir);
-        snprintf(dst, sizeof dst, "%s/out", dir);
-        if (convert(data_folder(), dst, targets[i], NULL, NULL, &r, &err))
-            fail_msg("%s: %s", targets[i], err.msg);
-        if (strcmp(targets[i], "f32") == 0 || strcmp(targets[i], "same") == 0)
-            assert_string_equal(r.source_digest, r.result_digest);
-        if (strcmp(targets[i], "same") == 0)
-            assert_int_equal(r.tensors[GLMQ_SAME_BYTES], r.tensors[GLMQ_SAME_BYTES] +
-                                                             r.tensors[GLMQ_RECODE] +
-                                                             r.tensors[GLMQ_SAME_CODES]);
-        glmq_out_remove_tree(dir, NULL);
-    }
+    assert_converts(data_folder());
 }
 
 static void same_keeps_arrays_config_and_codebooks(void **state)
