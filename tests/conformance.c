@@ -119,6 +119,11 @@ static const conformance encodings[] = {
     { "aqlm", 8, 0, 1, 0, GLMQ_DT_F16, 0, 0, 0, 0 },
     { "aqlm", 9, 0, 1, 0, GLMQ_DT_BF16, 1, 0, 0, 0 },
     { "aqlm", 5, 0, 1, 0, GLMQ_DT_F32, 2, 0, 0, 0 },
+    { "aqlm", 8, 0, 1, 0, GLMQ_DT_F32, 0, 0, 0, 0 },
+    { "aqlm", 16, 0, 1, 0, GLMQ_DT_BF16, 0, 0, 0, 0 },
+    { "aqlm", 16, 0, 1, 0, GLMQ_DT_F16, 3, 0, 0, 0 },
+    { "aqlm", 8, 0, 1, 0, GLMQ_DT_BF16, 3, 0, 0, 0 },
+    { "aqlm", 7, 0, 1, 0, GLMQ_DT_F16, 4, 0, 0, 0 },
 };
 
 enum { ENCODINGS = sizeof encodings / sizeof *encodings };

@@ -114,123 +114,49 @@ static glmq_status aqlm_check(glmq_encoding *e, const glmq_bufs *b, uint64_t row
 
 /* ---- decode ---- */
 
-/* Codebooks of at most TABLE floats are widened once for a tile.  Of larger ones the entries of
- * a run of places are laid side by side and widened: RUN_FLOATS of them, PLACES at most. */
-enum { TABLE = 16384, RUN_FLOATS = AQLM_FLOATS_MAX, PLACES = 512 };
+/* Scales that are widened at a time where each place has its own. */
+enum { SCALES = 512 };
 
-/* Codes [first, first + n) as numbers of entries, those of all codebooks counted through.
- * `first` is a multiple of the number of codebooks. */
-static void get_codes(const aqlm_shape *a, const uint8_t *codes, uint64_t first, size_t n,
-                      uint32_t *q)
-{
-    const uint32_t mask = (UINT32_C(1) << a->bits) - 1;
-
-    if (a->code_dtype == GLMQ_DT_I8)
-        for (size_t i = 0; i < n; i++) q[i] = codes[first + i] & mask;
-    else if (a->code_dtype == GLMQ_DT_I16)
-        for (size_t i = 0; i < n; i++) q[i] = load_le16(codes + 2 * (first + i)) & mask;
-    else
-        for (size_t i = 0; i < n; i++) q[i] = load_le32(codes + 4 * (first + i)) & mask;
-    for (uint32_t m = 1; m < a->books; m++)
-        for (size_t i = m; i < n; i += a->books) q[i] |= m << a->bits;
-}
-
-/* Scales of places [first, first + n) of a group of rows: one, or one each. */
-static void get_scales(const glmq_encoding *e, const uint8_t *scales, uint64_t first, size_t n,
-                       float *s)
-{
-    const float_kind kind = codes_float_kind((glmq_dtype)e->scale_dtype);
-    const size_t each = float_bytes(kind);
-
-    if (shape_of(e)->by_place) {
-        glmq_kernels_now()->widen[kind](scales + each * first, n, s);
-        return;
-    }
-    glmq_kernels_now()->widen[kind](scales, 1, s);
-    for (size_t i = 1; i < n; i++) s[i] = s[0];
-}
-
-/* What a group of rows is decoded with. */
-typedef struct job {
-    const glmq_encoding *e;
-    const uint8_t *books, *codes, *scales;
-    const float *table;  /* the books widened; NULL: they are too large */
-    uint64_t across;     /* places in a row                             */
-    uint64_t first, end; /* rows of the group that are wanted           */
-} job;
-
-/* One row of n places out of books that are not widened. */
-static void decode_stored(const job *j, uint64_t r, const uint32_t *q, size_t n, const float *s,
-                          float *w)
+/* One row of `across` places; `scales` are those of its group of rows. */
+static void decode_row(const glmq_encoding *e, aqlm_run *r, const uint8_t *scales, uint64_t across,
+                       float *w)
 {
     const glmq_kernels *k = glmq_kernels_now();
-    const aqlm_shape *a = shape_of(j->e);
-    const float_kind kind = codes_float_kind((glmq_dtype)a->book_dtype);
-    const size_t row = float_bytes(kind) * a->in, entries = n * a->books;
-    uint8_t stored[4 * RUN_FLOATS];
-    float wide[RUN_FLOATS];
-    uint32_t order[RUN_FLOATS];
+    const float_kind kind = codes_float_kind((glmq_dtype)e->scale_dtype);
+    const uint64_t most = shape_of(e)->by_place ? SCALES : across;
+    float s[SCALES];
 
-    k->gather(j->books + r * row, a->out * row, row, q, entries, stored);
-    k->widen[kind](stored, entries * a->in, wide);
-    for (size_t i = 0; i < entries; i++) order[i] = (uint32_t)i;
-    k->book_sums(wide, a->in, a->books, a->in, order, n, s, w);
-}
-
-/* Places [first, first + n) of the group's rows; `w` is the first row's first place. */
-static void decode_places(const job *j, uint64_t first, size_t n, uint64_t cols, float *w)
-{
-    const aqlm_shape *a = shape_of(j->e);
-    uint32_t q[RUN_FLOATS];
-    float s[PLACES];
-
-    get_codes(a, j->codes, first * a->books, n * a->books, q);
-    get_scales(j->e, j->scales, first, n, s);
-    for (uint64_t r = j->first; r < j->end; r++, w += cols) {
-        if (j->table)
-            glmq_kernels_now()->book_sums(j->table + r * a->in, (size_t)a->out * a->in, a->books,
-                                          a->in, q, n, s, w);
-        else
-            decode_stored(j, r, q, n, s, w);
-    }
-}
-
-static void decode_group(const job *j, uint64_t cols, float *w)
-{
-    const aqlm_shape *a = shape_of(j->e);
-    const uint64_t fit = RUN_FLOATS / ((uint64_t)a->books * a->in);
-    const uint64_t most = fit < PLACES ? fit : PLACES;
-
-    for (uint64_t c = 0; c < j->across; c += most) {
-        const uint64_t n = j->across - c < most ? j->across - c : most;
-        decode_places(j, c, (size_t)n, cols, w + c * a->in);
+    r->scales = s;
+    r->scale_step = shape_of(e)->by_place;
+    for (uint64_t c = 0; c < across; c += most) {
+        const size_t n = (size_t)(across - c < most ? across - c : most);
+        k->widen[kind](scales + c * float_bytes(kind), r->scale_step ? n : 1, s);
+        k->aqlm_sums(r, n, w + c * r->width);
+        r->codes += n * r->terms * r->code_bytes;
     }
 }
 
 static void aqlm_decode(const glmq_encoding *e, const glmq_bufs *b, glmq_tile t, float *w)
 {
     const aqlm_shape *a = shape_of(e);
-    const size_t code_bytes = code_bits((glmq_dtype)a->code_dtype) / 8;
+    const float_kind kind = codes_float_kind((glmq_dtype)a->book_dtype);
     const size_t scale_bytes = float_bytes(codes_float_kind((glmq_dtype)e->scale_dtype));
+    const size_t row_bytes = float_bytes(kind) * a->in;
     const uint64_t across = t.cols / a->in, scales = a->by_place ? across : 1;
-    const uint64_t end = t.row + t.rows;
-    const uint64_t floats = ((uint64_t)a->books * a->out * a->in) << a->bits;
-    job j = { .e = e, .books = b->buf[GLMQ_SLOT_BOOK], .across = across };
-    float table[TABLE];
+    aqlm_run r = { .stride = row_bytes * a->out,
+                   .kind = kind,
+                   .bits = a->bits,
+                   .code_bytes = code_bits((glmq_dtype)a->code_dtype) / 8,
+                   .terms = a->books,
+                   .width = a->in };
 
-    if (floats <= TABLE && floats <= t.rows * t.cols) {
-        glmq_kernels_now()->widen[codes_float_kind((glmq_dtype)a->book_dtype)](
-            j.books, (size_t)floats, table);
-        j.table = table;
-    }
-    for (uint64_t r = t.row; r < end; r += j.end - j.first) {
-        const uint64_t group = r / a->out - b->row0 / a->out;
+    for (uint64_t i = 0; i < t.rows; i++) {
+        const uint64_t row = t.row + i, group = row / a->out - b->row0 / a->out;
 
-        j.first = r % a->out;
-        j.end = a->out - j.first < end - r ? a->out : j.first + (end - r);
-        j.codes = b->buf[GLMQ_SLOT_CODES] + group * across * a->books * code_bytes;
-        j.scales = b->buf[GLMQ_SLOT_SCALES] + group * scales * scale_bytes;
-        decode_group(&j, t.cols, w + (r - t.row) * t.cols);
+        r.books = b->buf[GLMQ_SLOT_BOOK] + row % a->out * row_bytes;
+        r.codes = b->buf[GLMQ_SLOT_CODES] + group * across * r.terms * r.code_bytes;
+        decode_row(e, &r, b->buf[GLMQ_SLOT_SCALES] + group * scales * scale_bytes, across,
+                   w + i * t.cols);
     }
 }
 

@@ -59,11 +59,14 @@ static void signed_groups(const uint8_t *restrict src, size_t groups, size_t gro
                           const int32_t *restrict zero, const float *restrict s, size_t step,
                           float *restrict w)
 {
-    const __m128i sign = _mm_set1_epi8((char)0x80);
-    for (size_t g = 0; g < groups; g++)
-        for (size_t i = 0; i < group; i += 16, w += 16, src += 16)
-            lanes_put(times_less(_mm_xor_si128(load_16(src), sign), zero[g * step], s[g * step]),
-                      w);
+    for (size_t g = 0; g < groups; g++) {
+        const float scale = s[g * step];
+        const lanes_i less = lanes_all((uint32_t)(128 - zero[g * step]));
+        for (size_t i = 0; i < group; i += 16, w += 16, src += 16) {
+            const lanes_i q = lanes_signed(load_16(src));
+            lanes_put(lanes_times(lanes_float(lanes_add(q, less)), scale), w);
+        }
+    }
 }
 
 static void nibble_groups(const uint32_t *restrict word, unsigned at, size_t groups, size_t group,

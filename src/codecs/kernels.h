@@ -40,6 +40,20 @@ typedef struct fp4_run {
     int plus_zero; /* code 8 is +0                                                      */
 } fp4_run;
 
+/* A row of AQLM: place j is (0 + entry 0 + entry 1 + …) * scales[j * scale_step], the entries
+ * being those of `terms` codebooks, one after the other, that its `terms` codes name.  Of each
+ * entry `width` finite values are wanted, from its first byte on. */
+typedef struct aqlm_run {
+    const uint8_t *books;
+    size_t stride; /* bytes from an entry to the next */
+    float_kind kind;
+    unsigned bits, code_bytes;
+    size_t terms, width;
+    const uint8_t *codes;
+    const float *scales;
+    size_t scale_step; /* 0: one for all */
+} aqlm_run;
+
 typedef struct glmq_kernels {
     void (*widen[FLOAT_KINDS])(const uint8_t *src, size_t n, float *w);
     void (*narrow[FLOAT_KINDS])(const float *w, size_t n, uint8_t *dst);
@@ -104,13 +118,8 @@ typedef struct glmq_kernels {
     /* w[j][i] = book[q[j]][i] * s[j], for n entries of `width` floats. */
     void (*book_scale)(const float *book, size_t width, const uint16_t *q, size_t n, const float *s,
                        float *w);
-    /* out[j] = table[q[j]], n pieces of `bytes` bytes that begin every `stride` of the table. */
-    void (*gather)(const uint8_t *table, size_t stride, size_t bytes, const uint32_t *q, size_t n,
-                   uint8_t *out);
-    /* w[j][i] = (0 + e(j, 0)[i] + e(j, 1)[i] + …) * s[j], for n sums of `terms` terms of `width`
-     * floats: e(j, m) begins at books[q[j * terms + m] * stride]. */
-    void (*book_sums)(const float *books, size_t stride, size_t terms, size_t width,
-                      const uint32_t *q, size_t n, const float *s, float *w);
+    /* n places of a row of AQLM. */
+    void (*aqlm_sums)(const aqlm_run *r, size_t n, float *w);
 
     void (*block_encode[BLOCK_KINDS])(const float *w, size_t blocks, uint8_t *dst);
     /* Codes only: scales and offsets of the blocks are left alone. */

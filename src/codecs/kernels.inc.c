@@ -431,71 +431,6 @@ static void book_scale(const float *book, size_t width, const uint16_t *q, size_
         scale_entries(book, width, q, n, s, w);
 }
 
-static inline void gather_pieces(const uint8_t *restrict table, size_t stride, size_t bytes,
-                                 const uint32_t *restrict q, size_t n, uint8_t *restrict out)
-{
-    for (size_t j = 0; j < n; j++) memcpy(out + j * bytes, table + q[j] * stride, bytes);
-}
-
-static void gather(const uint8_t *table, size_t stride, size_t bytes, const uint32_t *q, size_t n,
-                   uint8_t *out)
-{
-    if (bytes == 16)
-        gather_pieces(table, stride, 16, q, n, out);
-    else if (bytes == 8)
-        gather_pieces(table, stride, 8, q, n, out);
-    else if (bytes == 32)
-        gather_pieces(table, stride, 32, q, n, out);
-    else
-        gather_pieces(table, stride, bytes, q, n, out);
-}
-
-/* Sums that stay in registers: `width` is a constant of at most 16. */
-static inline void sum_few(const float *restrict books, size_t stride, size_t terms, size_t width,
-                           const uint32_t *restrict q, size_t n, const float *restrict s,
-                           float *restrict w)
-{
-    for (size_t j = 0; j < n; j++) {
-        float sum[16] = { 0 };
-        for (size_t m = 0; m < terms; m++) {
-            const float *e = books + *q++ * stride;
-            for (size_t i = 0; i < width; i++) sum[i] += e[i];
-        }
-        for (size_t i = 0; i < width; i++) w[j * width + i] = sum[i] * s[j];
-    }
-}
-
-static void sum_any(const float *restrict books, size_t stride, size_t terms, size_t width,
-                    const uint32_t *restrict q, size_t n, const float *restrict s,
-                    float *restrict w)
-{
-    for (size_t j = 0; j < n; j++, w += width) {
-        for (size_t i = 0; i < width; i++) w[i] = 0.0f;
-        for (size_t m = 0; m < terms; m++) {
-            const float *e = books + *q++ * stride;
-            for (size_t i = 0; i < width; i++) w[i] += e[i];
-        }
-        for (size_t i = 0; i < width; i++) w[i] *= s[j];
-    }
-}
-
-static void book_sums(const float *books, size_t stride, size_t terms, size_t width,
-                      const uint32_t *q, size_t n, const float *s, float *w)
-{
-    if (width == 4)
-        sum_few(books, stride, terms, 4, q, n, s, w);
-    else if (width == 8 && terms == 1)
-        sum_few(books, stride, 1, 8, q, n, s, w);
-    else if (width == 8 && terms == 2)
-        sum_few(books, stride, 2, 8, q, n, s, w);
-    else if (width == 8)
-        sum_few(books, stride, terms, 8, q, n, s, w);
-    else if (width == 16)
-        sum_few(books, stride, terms, 16, q, n, s, w);
-    else
-        sum_any(books, stride, terms, width, q, n, s, w);
-}
-
 /* ---- GGUF blocks ---- */
 
 #define BLOCKS(type, BYTES)                                                                        \
@@ -527,6 +462,7 @@ BLOCKS(q8_0, Q8_0_BYTES)
         for (size_t i = 0; i < blocks; i++)                                                        \
             type##_decode_block(src + i * (BYTES), w + i * (WEIGHTS));                             \
     }
+#include "aqlm_kernels.inc.c"
 #include "fp4_kernels.inc.c"
 #include "iq_kernels.inc.c"
 #include "k_kernels.inc.c"
@@ -561,8 +497,7 @@ const glmq_kernels KERNELS = {
     .quantize_in = { quantize_in_f16, quantize_in_bf16, quantize_in_f32 },
     .shift = shift,
     .book_scale = book_scale,
-    .gather = gather,
-    .book_sums = book_sums,
+    .aqlm_sums = aqlm_sums,
     .block_encode = { encode_q4_0, encode_q4_1, encode_q5_0, encode_q5_1, encode_q8_0 },
     .block_get = { get_q4_0, get_q4_1, get_q5_0, get_q5_1, get_q8_0 },
     .block_put = { put_q4_0, put_q4_1, put_q5_0, put_q5_1, put_q8_0 },

@@ -6,7 +6,8 @@
  *
  * "memory": into one buffer that is larger than any cache.  "cache": into a tile that stays in
  * L2, which is how the converter decodes.  Ratios are ours over the peer's.  Ours and ggml's
- * passes alternate and the best of each counts, so that a busy machine hits both.  What ggml
+ * passes alternate and the best of each counts, so that a busy machine hits both.  Beside a
+ * Python peer ours decodes a matrix of the size that the peer had, 16 MiB of F32.  What ggml
  * decodes is compared too: other bits than ours are an error (status 1). */
 #include "base/cpu.h"
 #include "base/mem.h"
@@ -31,7 +32,8 @@ enum {
     PASSES_MOST = 40,
     COLS = 4096,
     NAME_MAX_LEN = 64,
-    ROWS_MAX = 256 /* of the table: peers' lines */
+    ROWS_MAX = 256,  /* of the table: peers' lines                       */
+    PEER_ROWS = 1024 /* of the matrix that decode_peers.py's peers decode */
 };
 
 /* Codecs whose encodings have parameters.  A codec that is one array needs no row here. */
@@ -175,7 +177,7 @@ typedef struct bench {
     void *ggml[2];
     peer_line *lines;
     size_t line_count;
-    double copy_memory, copy_cache;
+    double copy[2];
 
     glmq_encoding enc; /* of the codec in hand */
     glmq_layout layout;
@@ -368,10 +370,9 @@ static void print_peer(const char *peer, const double o[2], double memory, doubl
         printf(" %7s %6.2fx", "", o[1] / memory);
 }
 
-static void print_ours(bench *b, const char *label, const double o[2])
+static void print_ours(const char *label, const double o[2], const double copy[2])
 {
-    printf("%-18s %7.2f %6.2fx %7.2f %6.2fx", label, o[0], o[0] / b->copy_memory, o[1],
-           o[1] / b->copy_cache);
+    printf("%-18s %7.2f %6.2fx %7.2f %6.2fx", label, o[0], o[0] / copy[0], o[1], o[1] / copy[1]);
 }
 
 /* Ours beside each of ggml's functions for it; a line more for each after the first. */
@@ -386,7 +387,7 @@ static int ggml_peers(bench *b, const char *label)
             if (!found) continue;
             memcpy(&b->row_fn, &found, sizeof found);
             measure(b, ours, theirs, o, p);
-            print_ours(b, label, o);
+            print_ours(label, o, b->copy);
             print_peer(s ? "ggml-cpu" : "ggml", o, p[0], p[1]);
             if (!same_bits(b)) {
                 printf("  OTHER BITS");
@@ -399,6 +400,29 @@ static int ggml_peers(bench *b, const char *label)
     return printed;
 }
 
+/* Likewise beside Python's, on a matrix of the size that they had; so is the copy. */
+static int python_peers(bench *b, const char *label, glmq_encoding enc)
+{
+    const uint64_t rows = b->rows;
+    int printed = 0;
+
+    if (b->rows > PEER_ROWS) b->rows = PEER_ROWS;
+    for (size_t i = 0; i < b->line_count; i++) {
+        double o[2], c[2], none[2];
+        if (strcmp(b->lines[i].label, label)) continue;
+        open_encoding(b, enc);
+        measure(b, copy, NULL, c, none);
+        measure(b, ours, NULL, o, none); /* not in turns: what is decoded stays where it is */
+        print_ours(label, o, c);
+        print_peer(b->lines[i].peer, o, b->lines[i].speed, 0);
+        printf("\n");
+        close_encoding(b);
+        printed = 1;
+    }
+    b->rows = rows;
+    return printed;
+}
+
 static void run(bench *b, const char *label, glmq_encoding enc)
 {
     double o[2], none[2];
@@ -408,19 +432,12 @@ static void run(bench *b, const char *label, glmq_encoding enc)
     open_encoding(b, enc);
     printed = ggml_peers(b, label);
     measure(b, ours, NULL, o, none);
-    for (size_t i = 0; i < b->line_count; i++)
-        if (strcmp(b->lines[i].label, label) == 0) {
-            print_ours(b, label, o);
-            print_peer(b->lines[i].peer, o, b->lines[i].speed, 0);
-            printf("\n");
-            printed = 1;
-        }
-    if (!printed) {
-        print_ours(b, label, o);
+    close_encoding(b);
+    if (!python_peers(b, label, enc) && !printed) {
+        print_ours(label, o, b->copy);
         printf("\n");
     }
     fflush(stdout);
-    close_encoding(b);
 }
 
 static glmq_encoding of_config(const config *c)
@@ -530,7 +547,7 @@ static void options(bench *b, int argc, char **argv)
 int main(int argc, char **argv)
 {
     bench b = { 0 };
-    double copies[2], none[2];
+    double none[2];
     uint32_t x = 1;
 
     options(&b, argc, argv);
@@ -540,13 +557,11 @@ int main(int argc, char **argv)
     b.theirs = need(b.rows * b.cols * sizeof(float));
     for (uint64_t i = 0; i < b.rows * b.cols; i++)
         b.w[i] = ((float)next(&x) / 8388608.0f - 1.0f) * 0.04f;
-    measure(&b, copy, NULL, copies, none);
-    b.copy_memory = copies[0];
-    b.copy_cache = copies[1];
+    measure(&b, copy, NULL, b.copy, none);
     printf("%s, one thread, GB/s of F32 out; memcpy %.2f in memory (%llu MiB), %.2f into a tile "
            "of %d KiB\n",
-           glmq_isa_name(glmq_isa()), b.copy_memory,
-           (unsigned long long)(b.rows * b.cols * sizeof(float) >> 20), b.copy_cache,
+           glmq_isa_name(glmq_isa()), b.copy[0],
+           (unsigned long long)(b.rows * b.cols * sizeof(float) >> 20), b.copy[1],
            TILE_BYTES / 1024);
     printf("%-18s %7s %7s %7s %7s  %-20s %7s %7s %7s %7s\n", "codec", "memory", "/memcpy", "cache",
            "/memcpy", "peer", "memory", "ratio", "cache", "ratio");

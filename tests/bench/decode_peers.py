@@ -152,16 +152,17 @@ def awq(n, k, group):
     return lambda: dequantize_gemm(words, zeros, scales, 4, group)
 
 
-# ---- aqlm: the function that its modules fall back to ----
+# ---- aqlm: what its modules run to see their weights, from what is stored to F32 ----
 
 
 def aqlm(n, k, books, bits):
     import torch
-    from aqlm.utils import _dequantize_weight
+    from aqlm.utils import _dequantize_weight, get_int_dtype, unpack_int_data
 
-    codes = torch.randint(0, 1 << bits, (n, k // 8, books))
-    entries, scales = torch.rand(books, 1 << bits, 1, 8), torch.rand(n, 1, 1, 1)
-    return lambda: _dequantize_weight(codes, entries, scales)
+    most = 1 << (bits - 1)
+    codes = torch.randint(-most, most, (n, k // 8, books), dtype=get_int_dtype(bits))
+    entries, scales = torch.rand(books, 1 << bits, 1, 8).to(torch.float16), torch.rand(n, 1, 1, 1).to(torch.float16)
+    return lambda: _dequantize_weight(unpack_int_data(codes, bits), entries.float(), scales.float())
 
 
 # ---- turboquant: its CPU path ----
@@ -232,7 +233,7 @@ def main():
     if args.ggml:
         print(ggml_folder(), file=out)
         return
-    n, k = (128, 1024) if args.quick else (1024, 4096)
+    n, k = (128 if args.quick else 1024), 4096
     threads_set = False
     for label, peer, make in PEERS:
         if args.only not in label:

@@ -104,8 +104,10 @@ static inline glmq_encoding aqlm_sample(int bits, glmq_dtype floats, int which)
         { .books = 2, .in = 8, .out = 1 },
         { .books = 1, .in = 4, .out = 2 },
         { .books = 3, .in = 4, .out = 1, .by_place = 1 },
+        { .books = 1, .in = 8, .out = 1 },
+        { .books = 2, .in = 12, .out = 2 },
     };
-    static aqlm_shape shapes[3];
+    static aqlm_shape shapes[sizeof like / sizeof *like];
     aqlm_shape *s = &shapes[which];
 
     *s = like[which];
