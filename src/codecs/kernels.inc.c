@@ -24,10 +24,11 @@ static void widen_f16(const uint8_t *restrict src, size_t n, float *restrict w)
 {
     size_t i = 0;
 #ifdef HAVE_LANES
-    for (; i + 16 <= n; i += 16) {
-        const lanes_f v = lanes_get_f16(src + 2 * i);
-        lanes_put(v, w + i);
-        if (lanes_any_nan(v)) widen_f16_each(src + 2 * i, 16, w + i);
+    for (; i + 32 <= n; i += 32) {
+        const lanes_f a = lanes_get_f16(src + 2 * i), b = lanes_get_f16(src + 2 * i + 32);
+        lanes_put(a, w + i);
+        lanes_put(b, w + i + 16);
+        if (lanes_either_nan(a, b)) widen_f16_each(src + 2 * i, 32, w + i);
     }
 #endif
     widen_f16_each(src + 2 * i, n - i, w + i);

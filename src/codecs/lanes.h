@@ -245,6 +245,11 @@ static inline int lanes_any_nan(lanes_f v)
     return _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q) != 0;
 }
 
+static inline int lanes_either_nan(lanes_f a, lanes_f b)
+{
+    return _mm512_cmp_ps_mask(a, b, _CMP_UNORD_Q) != 0;
+}
+
 /* Halves, as the machine converts them: only NaN is not as in base/num.h. */
 static inline lanes_f lanes_from_f16(__m256i halves)
 {
@@ -454,6 +459,13 @@ static inline int lanes_any_nan(lanes_f v)
 {
     const __m256 lo = _mm256_cmp_ps(v.lo, v.lo, _CMP_UNORD_Q);
     const __m256 hi = _mm256_cmp_ps(v.hi, v.hi, _CMP_UNORD_Q);
+    return _mm256_movemask_ps(_mm256_or_ps(lo, hi)) != 0;
+}
+
+static inline int lanes_either_nan(lanes_f a, lanes_f b)
+{
+    const __m256 lo = _mm256_cmp_ps(a.lo, b.lo, _CMP_UNORD_Q);
+    const __m256 hi = _mm256_cmp_ps(a.hi, b.hi, _CMP_UNORD_Q);
     return _mm256_movemask_ps(_mm256_or_ps(lo, hi)) != 0;
 }
 
