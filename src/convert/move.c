@@ -1,16 +1,11 @@
 /* Moving one item.
  *
  * The tensor is walked from its first logical row to its last, in chunks (one read and one
- * write per slot) of tiles (an F32 copy that stays in L2).  For each part of the target there
- * are four ways:
- *
- *   WAY_BYTES   stored bytes are copied; the values are decoded only for the digest
- *   WAY_CODES   integers, scales and zeros are moved; then the target is read again and compared
- *               with the source, code by code, or value by value where the views of their
- *               codes differ: that is the proof
- *   WAY_VALUES  F32 and the target's encoder; the target is decoded for digest and error
- *   WAY_SCALES  codes are moved, but their scales only as near as the target gets (NVFP4 under
- *               a global scale that is not its own); decoded likewise
+ * write per slot) of tiles (an F32 copy that stays in L2).  Each part of the target goes one of
+ * four ways (way.h), and each has its proof: bytes are decoded only for the digest; codes are
+ * read out of the target again and compared with the source, code by code, or value by value
+ * where the views of their codes differ; of values, and of codes under other scales, the target
+ * is decoded for digest and error.
  *
  * Codes may be moved to where one number of the whole matrix is stored as its reciprocal (NVFP4):
  * then the values need not be equal, only as near as that can make them.
@@ -27,12 +22,11 @@
 #include "convert/move_sizes.h"
 #include "convert/permuted.h"
 #include "convert/share.h"
+#include "convert/way.h"
 #include "models/fetch.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-
-typedef enum way { WAY_BYTES, WAY_CODES, WAY_VALUES, WAY_SCALES } way;
 
 typedef struct buffer {
     void *data;
@@ -46,7 +40,7 @@ typedef struct part_job {
     glmq_encoding put; /* as codes and values go in: with the scale of the whole tensor  */
     int near;          /* codes under a global scale that is stored as its reciprocal     */
     glmq_layout layout;
-    way way;
+    glmq_way way;
     uint8_t from; /* the source part that bytes and codes come from      */
     int whole;    /* stores the tensor's rows as they are                */
     int returned; /* the tile's codes came back out of the target as they were     */
@@ -146,52 +140,6 @@ void glmq_mover_free(glmq_mover *m)
     glmq_free(m->g.data);
     glmq_free(m->scratch.data);
     glmq_free(m);
-}
-
-/* ---- choosing the way ---- */
-
-/* Can stored bytes be copied row range by row range between these cuts? */
-static int bytes_fit(const glmq_tensor *t, const glmq_part *from, const part_job *j)
-{
-    if (!glmq_encoding_equal(&from->enc, &j->to->enc)) return 0;
-    if (glmq_cut_equal(&from->cut, &j->to->cut)) return 1;
-    if (!glmq_cut_is_whole(from, t->rows) || j->to->cut.transposed) return 0;
-    for (int s = 0; s < GLMQ_SLOTS; s++)
-        if (j->layout.slot[s].dtype != GLMQ_DT_NONE && j->layout.slot[s].stripe_rows != 1) return 0;
-    return 1;
-}
-
-static int codes_fit(const glmq_tensor *t, const glmq_part *from, const part_job *j)
-{
-    const glmq_cut *cut = &j->to->cut;
-    glmq_layout l;
-    if (!from->enc.codec->get_codes || !j->to->enc.codec->put_codes) return 0;
-    if (glmq_cut_equal(&from->cut, cut)) return 1;
-    if (!glmq_cut_is_whole(from, t->rows) || cut->transposed) return 0;
-    if (from->enc.codec->layout(&from->enc, from->rows, from->cols, &l, NULL)) return 0;
-    if (l.row_quantum <= 1 && j->layout.row_quantum <= 1) return 1;
-    return cut->stride % l.row_quantum == 0 && cut->first % l.row_quantum == 0 &&
-           cut->count % j->layout.row_quantum == 0;
-}
-
-static way choose_way(const glmq_mover *m, part_job *j, uint8_t k)
-{
-    const glmq_tensor *t = m->tensor;
-    const glmq_part *from;
-    glmq_travel travel;
-    char why[160];
-    j->near = 0;
-    if (t->parts > 1 && t->parts != m->item->parts) return WAY_VALUES;
-    j->from = t->parts > 1 ? k : 0;
-    from = &t->part[j->from];
-    if (m->plan->options.transcode == GLMQ_TRANSCODE_NEVER &&
-        !(glmq_encoding_is_plain(&from->enc) && glmq_encoding_is_plain(&j->to->enc)))
-        return WAY_VALUES;
-    travel = glmq_transcode_judge(from, j->to, why);
-    if (travel == GLMQ_SAME_BYTES && bytes_fit(t, from, j)) return WAY_BYTES;
-    if (travel >= GLMQ_RECODE || !codes_fit(t, from, j)) return WAY_VALUES;
-    j->near = travel == GLMQ_NEAR;
-    return WAY_CODES;
 }
 
 /* ---- opening ---- */
@@ -517,7 +465,8 @@ static glmq_status put(glmq_mover *m, part_job *j, int slot, uint64_t off, const
     glmq_out *file = m->to->probe ? NULL : m->to->file[span->file];
     if (m->to->probe) return GLMQ_OK;
     glmq_hash_add(j->hash[slot], data, (size_t)bytes);
-    return file ? glmq_out_write(file, span->offset + off, data, (size_t)bytes, err) : GLMQ_OK;
+    if (!file) return GLMQ_OK;
+    return glmq_outbox_write(m->to->box, file, span->offset + off, data, (size_t)bytes, err);
 }
 
 /* Slot data as it goes out: the target's buffer, or the source's bytes themselves. */
@@ -649,7 +598,7 @@ static glmq_status walk(glmq_mover *m, glmq_error *err)
 }
 
 /* The next best way: codes of NVFP4 stay, where a global scale is forced upon them. */
-static way next_way(const glmq_mover *m, const part_job *j)
+static glmq_way next_way(const glmq_mover *m, const part_job *j)
 {
     const int forced = m->plan->want[m->item->tensor].rescaled && j->to->enc.scalar;
     return j->way == WAY_CODES && forced ? WAY_SCALES : WAY_VALUES;
@@ -718,6 +667,14 @@ static void fill_done(glmq_mover *m, glmq_done *done, glmq_digest *piece)
             if (m->part[k].to->span[s].bytes) *piece++ = glmq_hash_get(m->part[k].hash[s]);
 }
 
+static void choose_way(const glmq_mover *m, part_job *j, uint8_t k)
+{
+    const glmq_choice c = glmq_way_choose(m->plan, m->item, k, &j->layout);
+    j->way = c.way;
+    j->from = c.from;
+    j->near = c.near;
+}
+
 static glmq_status start(glmq_mover *m, size_t i, const glmq_move_to *to, glmq_error *err)
 {
     m->item = &m->plan->items.at[i];
@@ -731,10 +688,9 @@ static glmq_status start(glmq_mover *m, size_t i, const glmq_move_to *to, glmq_e
     for (uint8_t k = 0; k < m->item->parts; k++) {
         part_job *j = &m->part[k];
         j->to = &m->item->part[k];
-        j->from = 0;
         GLMQ_TRY(j->to->enc.codec->layout(&j->to->enc, j->to->rows, j->to->cols, &j->layout, err));
         if (j->layout.row_quantum == 0) j->layout.row_quantum = 1;
-        j->way = choose_way(m, j, k);
+        choose_way(m, j, k);
         if (j->way == WAY_VALUES && !j->to->enc.codec->encode) /* the plan refuses it by name */
             return glmq_fail(err, GLMQ_E_UNSUPPORTED, "there is no encoder for %s",
                              glmq_codec_name(j->to->enc.codec));

@@ -4,7 +4,7 @@
 
 #include "base/hash.h"
 #include "convert/plan.h"
-#include "io/out.h"
+#include "io/outbox.h"
 
 /* What is known of a finished item: the manifest and the journal need no more. */
 typedef struct glmq_done {
@@ -19,6 +19,7 @@ typedef struct glmq_done {
  * the source's own (then nothing is written, only proved). */
 typedef struct glmq_move_to {
     glmq_out *const *file;
+    glmq_outbox *box; /* the worker's own; bytes may still be in it when glmq_move returns */
     const volatile int *cancel; /* of the caller, and the run's own; either may be NULL   */
     const int *stop;
     int probe; /* write nothing: ask whether the codes would fit           */

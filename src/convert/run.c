@@ -20,7 +20,7 @@
 
 static const uint64_t GROUP_BYTES = 256ull << 20; /* durable at least every so many bytes    */
 static const uint64_t AHEAD_BYTES = 64ull << 20;  /* how far the prefetch goes ahead         */
-enum { HASH_BYTES = 1 << 20, THREADS_MAX = 256 };
+enum { HASH_BYTES = 1 << 20, THREADS_MAX = 256, HELD_MAX = 64 };
 
 typedef struct queued {
     uint64_t bytes, offset;
@@ -126,21 +126,25 @@ static glmq_status make_queue(run *r, glmq_error *err)
     return GLMQ_OK;
 }
 
-/* The next item, with its memory; 0 when there is none or the run stops. */
-static int take(run *r, uint32_t *item)
+/* Under the lock: is there an item, but no memory for it yet? */
+static int lacks_memory(const run *r)
+{
+    return !r->stop && r->next < r->plan->items.count &&
+           r->free_bytes < r->plan->items.at[r->queue[r->next].item].peak;
+}
+
+/* The next item, with its memory; 0 when there is none or the run stops, or when memory is
+ * lacking that a caller who does not `wait` may have himself. */
+static int take(run *r, uint32_t *item, int wait)
 {
     int found = 0;
     pthread_mutex_lock(&r->lock);
-    if (!r->stop && r->next < r->plan->items.count) {
+    while (wait && lacks_memory(r)) pthread_cond_wait(&r->room, &r->lock);
+    if (!r->stop && r->next < r->plan->items.count && !lacks_memory(r)) {
         *item = r->queue[r->next++].item;
+        r->free_bytes -= r->plan->items.at[*item].peak;
         found = 1;
         pthread_cond_signal(&r->moved);
-        while (!r->stop && r->free_bytes < r->plan->items.at[*item].peak)
-            pthread_cond_wait(&r->room, &r->lock);
-        if (r->stop)
-            found = 0;
-        else
-            r->free_bytes -= r->plan->items.at[*item].peak;
     }
     pthread_mutex_unlock(&r->lock);
     return found;
@@ -225,31 +229,82 @@ static glmq_status verify_item(run *r, uint32_t item, uint8_t *buf, glmq_hash *h
     return GLMQ_OK;
 }
 
-typedef struct worker_tools {
+/* An item that is moved, of which bytes still wait to be written. */
+typedef struct held {
+    uint32_t item;
+    glmq_done done;
+} held;
+
+typedef struct worker {
+    run *run;
     glmq_mover *mover;
     glmq_hash *hash;
     uint8_t *buf;
-} worker_tools;
+    glmq_move_to to;
+    held held[HELD_MAX];
+    size_t held_count;
+} worker;
 
-static void work_on(run *r, worker_tools *w, uint32_t item)
+/* Their last bytes are written, or `st` says why not. */
+static void give_held(worker *w, glmq_status st, glmq_error *err)
 {
+    for (size_t i = 0; i < w->held_count; i++)
+        give(w->run, w->held[i].item, st, 0, &w->held[i].done, err);
+    w->held_count = 0;
+}
+
+static void finish_held(worker *w)
+{
+    glmq_error err = { 0 };
+    const glmq_status st = glmq_outbox_flush(w->to.box, &err);
+    give_held(w, st, &err);
+}
+
+static void work_on(worker *w, uint32_t item)
+{
+    run *r = w->run;
     const glmq_item *it = &r->plan->items.at[item];
-    glmq_done done;
+    glmq_done done = { 0 };
     glmq_error err = { 0 };
     int same = 0;
     glmq_status st = verify_item(r, item, w->buf, w->hash, &same, &err);
     if (!st && !same)
-        st = glmq_move(w->mover, item, &r->to, &done, &r->results.piece[it->piece], &err);
-    give(r, item, st, same, &done, &err);
+        st = glmq_move(w->mover, item, &w->to, &done, &r->results.piece[it->piece], &err);
+    if (st || same) {
+        give(r, item, st, same, &done, &err);
+        return;
+    }
+    w->held[w->held_count++] = (held){ item, done };
+    if (glmq_outbox_is_empty(w->to.box))
+        give_held(w, GLMQ_OK, &err);
+    else if (w->held_count == HELD_MAX || done.reason) /* the reason is the mover's */
+        finish_held(w);
+}
+
+static void work_off(worker *w)
+{
+    uint32_t item = 0;
+    for (;;) {
+        if (take(w->run, &item, !w->held_count))
+            work_on(w, item);
+        else if (w->held_count)
+            finish_held(w);
+        else
+            return;
+    }
 }
 
 static void *work(void *arg)
 {
     run *r = arg;
-    worker_tools w = { glmq_mover_new(r->plan), glmq_hash_new(), glmq_alloc(HASH_BYTES) };
-    uint32_t item = 0;
-    if (w.mover && w.hash && w.buf) {
-        while (take(r, &item)) work_on(r, &w, item);
+    worker w = { .run = r,
+                 .mover = glmq_mover_new(r->plan),
+                 .hash = glmq_hash_new(),
+                 .buf = glmq_alloc(HASH_BYTES),
+                 .to = r->to };
+    w.to.box = glmq_outbox_new();
+    if (w.mover && w.hash && w.buf && w.to.box) {
+        work_off(&w);
     } else {
         glmq_error err;
         const glmq_status st = glmq_fail(&err, GLMQ_E_NOMEM, "a worker");
@@ -259,6 +314,7 @@ static void *work(void *arg)
     }
     glmq_mover_free(w.mover);
     glmq_hash_free(w.hash);
+    glmq_outbox_free(w.to.box);
     glmq_free(w.buf);
     return NULL;
 }
@@ -374,15 +430,15 @@ static int start_thread(pthread_t *t, void *(*f)(void *), run *r)
 
 static glmq_status run_threads(run *r, glmq_error *err)
 {
-    pthread_t worker[THREADS_MAX], ahead, committer;
+    pthread_t thread[THREADS_MAX], ahead, committer;
     const int wanted = r->plan->options.jobs < THREADS_MAX ? r->plan->options.jobs : THREADS_MAX;
     int n = 0, has_ahead;
     if (!start_thread(&committer, commit, r))
         return glmq_fail(err, GLMQ_E_NOMEM, "a thread for the journal");
     has_ahead = start_thread(&ahead, prefetch, r);
-    while (n < wanted - 1 && start_thread(&worker[n], work, r)) n++;
+    while (n < wanted - 1 && start_thread(&thread[n], work, r)) n++;
     work(r); /* this thread works too */
-    while (n > 0) pthread_join(worker[--n], NULL);
+    while (n > 0) pthread_join(thread[--n], NULL);
     pthread_mutex_lock(&r->lock);
     r->workers_done = 1;
     r->next = r->plan->items.count;

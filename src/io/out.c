@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -31,6 +32,7 @@ struct glmq_out {
     int fd;
     int direct; /* the same file with O_DIRECT; -1: none */
     char *path;
+    pthread_mutex_t turn;
 };
 
 /* ---- system calls behind the shim ---- */
@@ -167,6 +169,7 @@ glmq_status glmq_out_open(glmq_out **out, const char *path, uint64_t bytes, glmq
     f = glmq_alloc_zero(1, sizeof *f);
     if (!f) return glmq_fail(err, GLMQ_E_NOMEM, "%s: an output file", path);
     f->direct = -1;
+    pthread_mutex_init(&f->turn, NULL);
     f->path = glmq_strdup(path);
     f->fd = f->path ? sys_open(AT_FDCWD, path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK) : -1;
     if (!f->path)
@@ -271,11 +274,22 @@ glmq_status glmq_out_sync(glmq_out *f, glmq_error *err)
     return glmq_fail_sys(err, errno, "%s: cannot make it durable", f->path);
 }
 
+int glmq_out_take_turn(glmq_out *f, int wait)
+{
+    return (wait ? pthread_mutex_lock(&f->turn) : pthread_mutex_trylock(&f->turn)) == 0;
+}
+
+void glmq_out_end_turn(glmq_out *f)
+{
+    pthread_mutex_unlock(&f->turn);
+}
+
 void glmq_out_close(glmq_out *f)
 {
     if (!f) return;
     if (f->fd >= 0) close(f->fd);
     if (f->direct >= 0) close(f->direct);
+    pthread_mutex_destroy(&f->turn);
     glmq_free(f->path);
     glmq_free(f);
 }

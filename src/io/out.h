@@ -21,6 +21,10 @@ glmq_status glmq_out_write(glmq_out *f, uint64_t off, const void *data, size_t l
                            glmq_error *err);
 glmq_status glmq_out_read(glmq_out *f, uint64_t off, void *data, size_t len, glmq_error *err);
 glmq_status glmq_out_sync(glmq_out *f, glmq_error *err); /* fdatasync */
+/* A thread's turn to write: systems let one at a time into a file, and let the others spin.
+ * 0: another has it, and `wait` was 0.  Writing without it is allowed. */
+int glmq_out_take_turn(glmq_out *f, int wait);
+void glmq_out_end_turn(glmq_out *f);
 void glmq_out_close(glmq_out *f);
 
 /* A whole small file: written, fsynced, in place of what was there. */
