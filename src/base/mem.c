@@ -2,8 +2,11 @@
 #include "base/mem.h"
 #include "base/fault.h"
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { LINE = 64, LARGE = 4096 };
 
 static atomic_long countdown; /* 0: nothing fails */
 
@@ -26,6 +29,8 @@ int glmq_fault_pending(void)
 void *glmq_alloc(size_t bytes)
 {
     if (glmq_fault()) return NULL;
+    if (bytes >= LARGE && bytes <= SIZE_MAX - LINE)
+        return aligned_alloc(LINE, (bytes + LINE - 1) / LINE * LINE);
     return malloc(bytes ? bytes : 1);
 }
 

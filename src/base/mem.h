@@ -5,7 +5,9 @@
 
 #include <stddef.h>
 
-void *glmq_alloc(size_t bytes); /* NULL when out of memory; 0 bytes is fine */
+/* NULL when out of memory; 0 bytes is fine.  4 KiB and more begin at a cache line: vectors of
+ * rows whose stride is one then do not straddle two. */
+void *glmq_alloc(size_t bytes);
 void *glmq_alloc_zero(size_t count, size_t each);
 void *glmq_realloc(void *p, size_t bytes);
 char *glmq_strdup(const char *s);

@@ -268,14 +268,24 @@ static glmq_status shift_run(const codes_target *to, const glmq_codes *from, glm
     return bad_code(to, from, t, r, col, n, add, err);
 }
 
+/* One distance for all groups? */
+static int is_one_shift(const codes_target *to, const glmq_codes *from)
+{
+    return to->zeros != CODES_MID || (from->no_zero && !from->has_offset);
+}
+
+int codes_unchanged(const codes_target *to, const glmq_codes *from)
+{
+    return is_one_shift(to, from) && from->bits <= to->bits && code_shift(to, from, 0) == 0;
+}
+
 glmq_status codes_row(const codes_target *to, const glmq_codes *from, glmq_tile t, uint64_t r,
                       uint64_t col, size_t n, uint8_t *room, const uint8_t **q, glmq_error *err)
 {
     const uint64_t base = r * from->groups;
-    const int one = to->zeros != CODES_MID || (from->no_zero && !from->has_offset);
 
     *q = room;
-    if (one) {
+    if (is_one_shift(to, from)) {
         const int add = code_shift(to, from, base);
         if (add || from->bits > to->bits) return shift_run(to, from, t, r, col, n, add, room, err);
         *q = from->q + r * t.cols + col;

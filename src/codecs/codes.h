@@ -38,6 +38,9 @@ typedef struct codes_small {
 glmq_status codes_small_run(const codes_target *to, const glmq_codes *from, glmq_tile t, uint64_t r,
                             uint32_t g, uint32_t n, codes_small *out, glmq_error *err);
 
+/* Do the codes go as they are, all of them? */
+int codes_unchanged(const codes_target *to, const glmq_codes *from);
+
 /* Codes of columns [col, col + n) of row r in the target's frame; n <= CODES_CHUNK.  *q is
  * `room`, or points into from->q where nothing changes. */
 enum { CODES_CHUNK = 256 };

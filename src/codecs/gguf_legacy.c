@@ -95,16 +95,35 @@ static codes_target block_target(const block_type *b, uint64_t cols)
 static glmq_status put_small(const block_type *b, const codes_target *to, const glmq_codes *codes,
                              glmq_tile t, uint64_t r, uint8_t *row, glmq_error *err)
 {
+    const size_t bytes = b->bytes;
     codes_small small;
 
     for (uint32_t g = 0; g < to->groups; g += CODES_RUN) {
         const uint32_t n = to->groups - g < CODES_RUN ? to->groups - g : CODES_RUN;
+        uint8_t *block = row + g * bytes;
         GLMQ_TRY(codes_small_run(to, codes, t, r, g, n, &small, err));
-        for (uint32_t k = 0; k < n; k++) {
-            uint8_t *block = row + (uint64_t)(g + k) * b->bytes;
-            memcpy(block, small.stored_scale + 2 * k, 2);
-            if (b->has_offset) memcpy(block + 2, small.stored_offset + 2 * k, 2);
-        }
+        for (uint32_t k = 0; k < n; k++) memcpy(block + k * bytes, small.stored_scale + 2 * k, 2);
+        if (!b->has_offset) continue;
+        for (uint32_t k = 0; k < n; k++)
+            memcpy(block + k * bytes + 2, small.stored_offset + 2 * k, 2);
+    }
+    return GLMQ_OK;
+}
+
+static glmq_status put_row(const block_type *b, const codes_target *to, const glmq_codes *codes,
+                           glmq_tile t, uint64_t r, uint8_t *row, glmq_error *err)
+{
+    const int unchanged = codes_unchanged(to, codes);
+    const uint64_t chunk = unchanged ? t.cols : CODES_CHUNK;
+    uint8_t room[CODES_CHUNK];
+    const uint8_t *q = codes->q + r * t.cols;
+
+    GLMQ_TRY(put_small(b, to, codes, t, r, row, err)); /* asks for zeros that codes_row trusts */
+    for (uint64_t c = 0; c < t.cols; c += chunk) {
+        const size_t n = (size_t)(t.cols - c < chunk ? t.cols - c : chunk);
+        if (!unchanged) GLMQ_TRY(codes_row(to, codes, t, r, c, n, room, &q, err));
+        glmq_kernels_now()->block_put[b->kind](q, n / BLOCK_WEIGHTS,
+                                               row + c / BLOCK_WEIGHTS * b->bytes);
     }
     return GLMQ_OK;
 }
@@ -113,21 +132,14 @@ static glmq_status block_put(const block_type *b, const glmq_codes *codes, glmq_
                              const glmq_bufs *bufs, glmq_error *err)
 {
     const codes_target to = block_target(b, t.cols);
-    uint8_t room[CODES_CHUNK];
-    const uint8_t *q;
+    const uint64_t row_bytes = to.groups * b->bytes;
+    uint8_t *first;
 
     if (!codes->q) return ints_fit(&to, codes, t, err);
     GLMQ_TRY(codes_fit(&to, codes, t, err));
-    for (uint64_t r = 0; r < t.rows; r++) {
-        uint8_t *row = first_block(b, bufs, t) + r * to.groups * b->bytes;
-        GLMQ_TRY(put_small(b, &to, codes, t, r, row, err));
-        for (uint64_t c = 0; c < t.cols; c += CODES_CHUNK) {
-            const size_t n = (size_t)(t.cols - c < CODES_CHUNK ? t.cols - c : CODES_CHUNK);
-            GLMQ_TRY(codes_row(&to, codes, t, r, c, n, room, &q, err));
-            glmq_kernels_now()->block_put[b->kind](q, n / BLOCK_WEIGHTS,
-                                                   row + c / BLOCK_WEIGHTS * b->bytes);
-        }
-    }
+    first = first_block(b, bufs, t);
+    for (uint64_t r = 0; r < t.rows; r++)
+        GLMQ_TRY(put_row(b, &to, codes, t, r, first + r * row_bytes, err));
     return GLMQ_OK;
 }
 

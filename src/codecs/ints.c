@@ -13,7 +13,10 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { WORDS = CODES_CHUNK / 4 }; /* of a chunk of 8-bit codes */
+enum {
+    WORDS = CODES_CHUNK / 4, /* of a chunk of 8-bit codes                                */
+    SMALL_ROWS = 32          /* of scales and zeros put together: most that share a word */
+};
 
 /* ---- scales and zeros, one by one ---- */
 
@@ -488,19 +491,24 @@ glmq_status ints_fit(const codes_target *to, const glmq_codes *codes, glmq_tile 
     return GLMQ_OK;
 }
 
-static void put_scales(const ints_map *m, uint64_t r, uint32_t g, uint32_t n, const codes_small *s)
+/* Stored scales of rows [r, r + rows), groups [g, g + n), a row of `stored` for each. */
+static void put_scales(const ints_map *m, uint64_t r, uint64_t rows, uint32_t g, uint32_t n,
+                       const uint8_t stored[][CODES_RUN * 4])
 {
-    const size_t each = float_bytes(m->scale_kind);
-    uint8_t *p = m->scales + each * (r * m->scale_row + g * m->scale_group);
+    const size_t each = float_bytes(m->scale_kind), across = each * m->scale_group;
+    uint8_t *p = m->scales + each * (r * m->scale_row) + across * g;
 
     if (m->scale_group <= 1)
-        memcpy(p, s->stored_scale, n * each);
+        for (uint64_t i = 0; i < rows; i++)
+            memcpy(p + each * i * m->scale_row, stored[i], n * each);
     else if (each == 2)
         for (uint32_t k = 0; k < n; k++)
-            memcpy(p + 2 * k * m->scale_group, s->stored_scale + 2 * k, 2);
+            for (uint64_t i = 0; i < rows; i++)
+                memcpy(p + k * across + 2 * i * m->scale_row, stored[i] + 2 * k, 2);
     else
         for (uint32_t k = 0; k < n; k++)
-            memcpy(p + 4 * k * m->scale_group, s->stored_scale + 4 * k, 4);
+            for (uint64_t i = 0; i < rows; i++)
+                memcpy(p + k * across + 4 * i * m->scale_row, stored[i] + 4 * k, 4);
 }
 
 /* The zeros of a symmetric tensor, where they are stored: every group's words are alike. */
@@ -517,45 +525,65 @@ static void put_middle(const ints_map *m, uint64_t r, uint64_t rows)
         for (uint32_t g = 1; g < m->groups; g++) memcpy(p + 4 * g * m->zero_group, p, 4);
 }
 
-/* Scales and zeros of the rows whose zeros share words. */
+/* Zeros of rows that share words, and of the next that do; in the order of their groups. */
+static void put_zeros(const ints_map *m, uint64_t r, uint64_t rows, uint32_t g, uint32_t n,
+                      const int16_t zero[][CODES_RUN])
+{
+    const uint64_t step = zero_rows(m);
+    int column[32];
+
+    for (uint64_t first = 0; first < rows; first += step) {
+        const uint64_t some = least(step, rows - first);
+        for (uint32_t k = 0; k < n; k++) {
+            for (uint64_t i = 0; i < some; i++) column[i] = zero[first + i][k];
+            set_zeros(m, r + first, g + k, column, some);
+        }
+    }
+}
+
+/* Scales and zeros of at most SMALL_ROWS rows: the scales of a group are then written side by
+ * side where they lie so. */
 static glmq_status put_small(const ints_map *m, const codes_target *to, const glmq_codes *codes,
                              glmq_tile t, uint64_t r, uint64_t rows, glmq_error *err)
 {
-    int zero[32][CODES_RUN], column[32];
+    uint8_t stored[SMALL_ROWS][CODES_RUN * 4];
+    int16_t zero[SMALL_ROWS][CODES_RUN];
     codes_small small;
 
     for (uint32_t g = 0; g < m->groups; g += CODES_RUN) {
         const uint32_t n = (uint32_t)least(CODES_RUN, m->groups - g);
         for (uint64_t i = 0; i < rows; i++) {
             GLMQ_TRY(codes_small_run(to, codes, t, r + i, g, n, &small, err));
-            put_scales(m, r + i, g, n, &small);
-            for (uint32_t k = 0; k < n; k++) zero[i][k] = small.zero[k];
+            memcpy(stored[i], small.stored_scale, n * float_bytes(m->scale_kind));
+            memcpy(zero[i], small.zero, n * sizeof *small.zero);
         }
-        if (m->zero_kind == INTS_MID) continue;
-        for (uint32_t k = 0; k < n; k++) {
-            for (uint64_t i = 0; i < rows; i++) column[i] = zero[i][k];
-            set_zeros(m, r, g + k, column, rows);
-        }
+        put_scales(m, r, rows, g, n, stored);
+        if (m->zero_kind != INTS_MID) put_zeros(m, r, rows, g, n, zero);
     }
-    if (m->zero_kind == INTS_MID) put_middle(m, r, rows);
+    for (uint64_t i = 0; m->zero_kind == INTS_MID && i < rows; i += zero_rows(m))
+        put_middle(m, r + i, least(zero_rows(m), rows - i));
     return GLMQ_OK;
 }
 
 glmq_status ints_put(const ints_map *m, const codes_target *to, const glmq_codes *codes,
                      glmq_tile t, glmq_error *err)
 {
-    const uint64_t step = ints_block_rows(m), zero_step = zero_rows(m);
+    const uint64_t step = ints_block_rows(m);
+    const uint64_t small_step = SMALL_ROWS / zero_rows(m) * zero_rows(m);
     uint8_t room[ROWS][CODES_CHUNK];
     const uint8_t *row[ROWS];
+    int unchanged;
 
     GLMQ_TRY(codes_fit(to, codes, t, err));
-    for (uint64_t r = 0; r < m->rows; r += zero_step)
-        GLMQ_TRY(put_small(m, to, codes, t, r, least(zero_step, m->rows - r), err));
+    unchanged = codes_unchanged(to, codes);
+    for (uint64_t r = 0; r < m->rows; r += small_step)
+        GLMQ_TRY(put_small(m, to, codes, t, r, least(small_step, m->rows - r), err));
     for (uint64_t r = 0; r < m->rows; r += step) {
         const uint64_t rows = least(step, m->rows - r);
         for (uint64_t c = 0; c < m->cols; c += CODES_CHUNK) {
             const size_t n = (size_t)least(CODES_CHUNK, m->cols - c);
-            for (uint64_t i = 0; i < rows; i++)
+            for (uint64_t i = 0; i < rows; i++) row[i] = codes->q + (r + i) * t.cols + c;
+            for (uint64_t i = 0; i < rows && !unchanged; i++)
                 GLMQ_TRY(codes_row(to, codes, t, r + i, c, n, room[i], &row[i], err));
             store_codes(m, r, rows, c, n, row);
         }

@@ -235,24 +235,21 @@ static void unpack_wide(const uint8_t *restrict src, size_t n, unsigned bits, ui
     unpack_any(src + i / 8 * bits + i % 8 * bits / 8, n - i, bits, q + i);
 }
 
-#ifdef HAVE_LANES
+enum { SIDE = 16 }; /* words: a cache line */
 
-enum { SIDE = 8 };
+#ifdef HAVE_LANES
 
 static void turn_square(const uint8_t *restrict src, size_t src_stride, uint8_t *restrict dst,
                         size_t dst_stride)
 {
-    __m256 v[SIDE];
+    lanes_f v[SIDE];
     for (size_t i = 0; i < SIDE; i++)
-        v[i] = _mm256_loadu_ps((const float *)(const void *)(src + 4 * i * src_stride));
-    turn_8(v);
-    for (size_t i = 0; i < SIDE; i++)
-        _mm256_storeu_ps((float *)(void *)(dst + 4 * i * dst_stride), v[i]);
+        v[i] = lanes_get((const float *)(const void *)(src + 4 * i * src_stride));
+    lanes_turn(v);
+    for (size_t i = 0; i < SIDE; i++) lanes_put(v[i], (float *)(void *)(dst + 4 * i * dst_stride));
 }
 
 #else
-
-enum { SIDE = 16 }; /* words: a cache line */
 
 static void turn_square(const uint8_t *restrict src, size_t src_stride, uint8_t *restrict dst,
                         size_t dst_stride)
