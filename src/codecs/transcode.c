@@ -2,12 +2,12 @@
 #include "transcode.h"
 #include "base/error.h"
 #include "base/mem.h"
+#include "base/num.h"
 #include "base/safe.h"
 #include "ctpack.h"
 #include "fp4.h"
 #include "gptq.h"
 #include "kernels.h"
-#include <float.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -321,33 +321,36 @@ int glmq_transcode_returned(const glmq_encoding *from, const glmq_encoding *to,
            memcmp(is.q, was.q, (size_t)(t.rows * t.cols)) == 0;
 }
 
-/* Integers times these are +0, or of a sign and a size. */
+/* Integers times these are +0, or of a sign and a size.  Asked of the bits, from those of the
+ * smallest float above zero to those of the largest: compilers vectorize that. */
 static int all_positive(const float *scale, size_t n)
 {
-    int32_t bad = 0;
-    for (size_t i = 0; i < n; i++) bad |= !(scale[i] > 0 && scale[i] <= FLT_MAX);
+    uint32_t bad = 0;
+    for (size_t i = 0; i < n; i++) bad |= (uint32_t)(bits_from_f32(scale[i]) - 1 > 0x7f7ffffe);
     return !bad;
 }
 
-int glmq_transcode_values(const glmq_encoding *from, glmq_tile t, void *scratch, float *w,
-                          int *canonical)
+int glmq_transcode_values(const glmq_encoding *from, glmq_tile t, void *scratch, uint64_t first,
+                          uint64_t rows, float *w, int *canonical)
 {
     enum { RUN = 64 };
     const uint32_t group = glmq_encoding_group(from, t.cols);
     int32_t zero[RUN];
     glmq_codes codes;
     scratch_plan p;
-    size_t count;
+    size_t begin, count;
 
     if (!is_one_product(from) || t.cols % group || plan_scratch(from, t.rows, t.cols, &p)) return 0;
     codes = view_in(scratch, &p);
-    count = (size_t)(t.rows * (t.cols / group));
+    begin = (size_t)(first * (t.cols / group));
+    count = (size_t)(rows * (t.cols / group));
     for (size_t i = 0, n; i < count; i += n) {
+        const size_t g = begin + i;
         n = count - i < RUN ? count - i : RUN;
-        for (size_t k = 0; k < n; k++) zero[k] = codes.zero[i + k];
-        glmq_kernels_now()->scale_groups(codes.q + i * group, n, group, zero, codes.scale + i,
+        for (size_t k = 0; k < n; k++) zero[k] = codes.zero[g + k];
+        glmq_kernels_now()->scale_groups(codes.q + g * group, n, group, zero, codes.scale + g,
                                          w + i * group);
     }
-    *canonical = all_positive(codes.scale, count);
+    *canonical = all_positive(codes.scale + begin, count);
     return 1;
 }

@@ -23,10 +23,11 @@ glmq_status glmq_transcode_tile(const glmq_encoding *from, const glmq_bufs *in,
  * compare one to one, or differ, and only the values can tell. */
 int glmq_transcode_returned(const glmq_encoding *from, const glmq_encoding *to,
                             const glmq_bufs *out, glmq_tile out_tile, void *scratch);
-/* Likewise: the source's values, from the codes that moved.  0: its decoder has to give them.
- * *canonical: no zero with a sign and no NaN is among them. */
-int glmq_transcode_values(const glmq_encoding *from, glmq_tile in_tile, void *scratch, float *w,
-                          int *canonical);
+/* Likewise: the source's values of n rows of the tile, from its row `first` on, out of the codes
+ * that moved.  0: its decoder has to give them, for any rows.  *canonical: no zero with a sign
+ * and no NaN is among them. */
+int glmq_transcode_values(const glmq_encoding *from, glmq_tile in_tile, void *scratch,
+                          uint64_t first, uint64_t n, float *w, int *canonical);
 size_t glmq_transcode_scratch(const glmq_encoding *from, const glmq_encoding *to, uint64_t rows,
                               uint64_t cols);
 #endif

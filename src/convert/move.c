@@ -407,18 +407,27 @@ static int values_from_codes(const glmq_mover *m)
            glmq_cut_equal(&m->tensor->part[0].cut, &m->part[0].to->cut);
 }
 
+/* Where the codes are the proof, nobody looks at the values but the hash: a few rows at a time,
+ * in the nearest cache, one place for all. */
 static glmq_status late_values(glmq_mover *m, uint64_t row, uint64_t n, glmq_error *err)
 {
-    const size_t count = (size_t)(n * m->tensor->cols);
+    enum { NEAR_BYTES = 16 * 1024 };
+    const uint64_t cols = m->tensor->cols, fit = NEAR_BYTES / (cols * sizeof(float));
+    const uint64_t step = !all_returned(m) ? n : fit ? fit : 1;
     const glmq_tile tile = tile_of(&m->tensor->part[0], row, n);
     float *w = m->w.data;
-    int canonical = 0;
-    if (!glmq_transcode_values(m->enc[0], tile, m->scratch.data, w, &canonical))
-        GLMQ_TRY(read_values(m, row, n, w, err));
-    if (canonical)
-        glmq_hash_add(m->source, w, count * sizeof *w);
-    else
-        glmq_hash_add_values(m->source, w, count);
+    for (uint64_t r = 0, some; r < n; r += some) {
+        int canonical = 0;
+        some = n - r < step ? n - r : step;
+        if (!glmq_transcode_values(m->enc[0], tile, m->scratch.data, r, some, w, &canonical)) {
+            some = n; /* never after the first: it is the encoding's answer */
+            GLMQ_TRY(read_values(m, row, n, w, err));
+        }
+        if (canonical)
+            glmq_hash_add(m->source, w, (size_t)(some * cols) * sizeof *w);
+        else
+            glmq_hash_add_values(m->source, w, (size_t)(some * cols));
+    }
     return GLMQ_OK;
 }
 

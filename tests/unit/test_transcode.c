@@ -126,8 +126,12 @@ static int returns(const tensor *from, tensor *to, int spoil)
     if (spoil >= 0) to->bufs.buf[spoil][5] ^= 0x10;
     same = glmq_transcode_returned(&from->enc, &to->enc, &to->bufs, whole(to), scratch);
     decode_all(from, direct);
-    if (glmq_transcode_values(&from->enc, whole(from), scratch, w, &canonical)) {
+    if (glmq_transcode_values(&from->enc, whole(from), scratch, 0, ROWS, w, &canonical)) {
+        int some;
         assert_memory_equal(w, direct, ROWS * COLS * sizeof *w);
+        assert_int_equal(
+            glmq_transcode_values(&from->enc, whole(from), scratch, 2, 3, direct, &some), 1);
+        assert_memory_equal(w + 2 * COLS, direct, 3 * COLS * sizeof *w);
         for (int i = 0; canonical && i < ROWS * COLS; i++)
             assert_true(!isnan(w[i]) && !(w[i] == 0 && signbit(w[i])));
     }
