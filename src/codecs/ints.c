@@ -404,26 +404,43 @@ void ints_encode(const ints_map *m, const float *w)
 
 /* ---- the codes view ---- */
 
-/* Scales of all rows; where those of a group lie side by side, ROWS of them at a time. */
+/* Scales of all rows where those of a group lie side by side: ROWS rows of ROWS groups are
+ * widened as they lie, and turned. */
+static void get_turned_scales(const ints_map *m, float *scale)
+{
+    const glmq_kernels *k = glmq_kernels_now();
+    const size_t each = float_bytes(m->scale_kind);
+    float square[ROWS][ROWS];
+
+    for (uint64_t r = 0; r < m->rows; r += ROWS) {
+        const uint64_t rows = least(ROWS, m->rows - r);
+        for (uint32_t g = 0; g < m->groups; g += ROWS) {
+            const size_t groups = (size_t)least(ROWS, m->groups - g);
+            for (size_t i = 0; i < groups; i++)
+                k->widen[m->scale_kind](m->scales + each * (r + (g + i) * m->scale_group), rows,
+                                        square[i]);
+            k->transpose((const uint8_t *)square, ROWS, groups, rows,
+                         (uint8_t *)(scale + r * m->groups + g), m->groups);
+        }
+    }
+}
+
 static void get_scales(const ints_map *m, float *scale)
 {
     const glmq_kernels *k = glmq_kernels_now();
     const size_t each = float_bytes(m->scale_kind);
-    float column[ROWS];
 
-    for (uint64_t r = 0; m->scale_group == 1 && r < m->rows; r++)
-        k->widen[m->scale_kind](m->scales + each * r * m->scale_row, m->groups,
-                                scale + r * m->groups);
-    for (uint64_t r = 0; m->scale_group != 1 && r < m->rows; r += ROWS) {
-        const uint64_t rows = least(ROWS, m->rows - r);
-        for (uint32_t g = 0; g < m->groups; g++) {
-            if (m->scale_row == 1)
-                k->widen[m->scale_kind](m->scales + each * (r + g * m->scale_group), rows, column);
-            for (uint64_t i = 0; i < rows; i++)
-                scale[(r + i) * m->groups + g] =
-                    m->scale_row == 1 ? column[i] : ints_scale_at(m, r + i, g);
-        }
+    if (m->scale_group != 1 && m->scale_row == 1) {
+        get_turned_scales(m, scale);
+        return;
     }
+    for (uint64_t r = 0; r < m->rows; r++)
+        if (m->scale_group == 1)
+            k->widen[m->scale_kind](m->scales + each * r * m->scale_row, m->groups,
+                                    scale + r * m->groups);
+        else
+            for (uint32_t g = 0; g < m->groups; g++)
+                scale[r * m->groups + g] = ints_scale_at(m, r, g);
 }
 
 static void get_zeros(const ints_map *m, glmq_codes *codes)

@@ -157,18 +157,52 @@ static void pack_2(const uint8_t *restrict q, size_t n, uint8_t *restrict dst)
     pack_stream(q, n / 4 * 4, n, 2, dst);
 }
 
+/* Thirty-two codes out of sixteen bytes, and back. */
+#ifdef HAVE_LANES
+enum { NIBBLES = 32 };
+
+static inline void spread_nibbles(const uint8_t *src, uint8_t *q)
+{
+    const __m256i v = _mm256_cvtepu8_epi16(load_16(src));
+    const __m256i both = _mm256_or_si256(v, _mm256_slli_epi16(v, 4));
+    _mm256_storeu_si256((__m256i *)(void *)q, _mm256_and_si256(both, _mm256_set1_epi8(15)));
+}
+
+static inline void join_nibbles(const uint8_t *q, uint8_t *dst)
+{
+    const __m256i v = _mm256_loadu_si256((const __m256i *)(const void *)q);
+    const __m256i pairs = _mm256_maddubs_epi16(v, _mm256_set1_epi16(0x1001)); /* low + 16 high */
+    const __m256i bytes = _mm256_packus_epi16(pairs, pairs);
+    const __m256i joined = _mm256_permute4x64_epi64(bytes, 0x08);
+    _mm_storeu_si128((__m128i *)(void *)dst, _mm256_castsi256_si128(joined));
+}
+#else
+enum { NIBBLES = 2 };
+
+static inline void spread_nibbles(const uint8_t *src, uint8_t *q)
+{
+    q[0] = *src & 15;
+    q[1] = *src >> 4;
+}
+
+static inline void join_nibbles(const uint8_t *q, uint8_t *dst)
+{
+    *dst = (uint8_t)(q[0] | q[1] << 4);
+}
+#endif
+
 static void unpack_4(const uint8_t *restrict src, size_t n, uint8_t *restrict q)
 {
-    for (size_t i = 0; i < n / 2; i++) {
-        q[2 * i] = src[i] & 15;
-        q[2 * i + 1] = src[i] >> 4;
-    }
-    if (n & 1) q[n - 1] = src[n / 2] & 15;
+    size_t i = 0;
+    for (; i + NIBBLES <= n; i += NIBBLES) spread_nibbles(src + i / 2, q + i);
+    for (; i < n; i++) q[i] = src[i / 2] >> i % 2 * 4 & 15;
 }
 
 static void pack_4(const uint8_t *restrict q, size_t n, uint8_t *restrict dst)
 {
-    for (size_t i = 0; i < n / 2; i++) dst[i] = (uint8_t)(q[2 * i] | q[2 * i + 1] << 4);
+    size_t i = 0;
+    for (; i + NIBBLES <= n; i += NIBBLES) join_nibbles(q + i, dst + i / 2);
+    for (; i + 2 <= n; i += 2) dst[i / 2] = (uint8_t)(q[i] | q[i + 1] << 4);
     if (n & 1) dst[n / 2] = q[n - 1];
 }
 

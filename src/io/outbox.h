@@ -5,7 +5,7 @@
 
 #include "io/out.h"
 
-enum { GLMQ_OUTBOX_BYTES = 1024 * 1024 }; /* what a box holds of them */
+enum { GLMQ_OUTBOX_BYTES = 2048 * 1024 }; /* what a box holds of them */
 
 typedef struct glmq_outbox glmq_outbox;
 glmq_outbox *glmq_outbox_new(void);

@@ -113,25 +113,47 @@ static glmq_status check_span(const glmq_fetch *f, int slot, glmq_error *err)
     return GLMQ_OK;
 }
 
-/* The first scale (or FP8 code) that is NaN or infinite, or n. */
-static uint64_t find_nonfinite(const uint8_t *p, glmq_dtype dtype, uint64_t n)
+/* Bits that are all set in a NaN and in an infinity; 0: the type has none. */
+static uint32_t special_bits(glmq_dtype dtype)
 {
-    for (uint64_t i = 0; i < n; i++) {
-        switch (dtype) {
-        case GLMQ_DT_F16:
-            if ((load_le16(p + 2 * i) & 0x7c00) == 0x7c00) return i;
-            break;
-        case GLMQ_DT_BF16:
-            if ((load_le16(p + 2 * i) & 0x7f80) == 0x7f80) return i;
-            break;
-        case GLMQ_DT_F32:
-            if ((load_le32(p + 4 * i) & 0x7f800000) == 0x7f800000) return i;
-            break;
-        case GLMQ_DT_F8_E4M3:
-            if ((p[i] & 0x7f) == 0x7f) return i;
-            break;
-        default: return n;
-        }
+    switch (dtype) {
+    case GLMQ_DT_F16: return 0x7c00;
+    case GLMQ_DT_BF16: return 0x7f80;
+    case GLMQ_DT_F32: return 0x7f800000;
+    case GLMQ_DT_F8_E4M3: return 0x7f;
+    default: return 0;
+    }
+}
+
+static uint32_t number_at(const uint8_t *p, uint64_t each)
+{
+    return each == 1 ? *p : each == 2 ? load_le16(p) : load_le32(p);
+}
+
+/* Without a way out, so that compilers vectorize it. */
+static int has_special(const uint8_t *p, uint64_t n, uint64_t each, uint32_t bits)
+{
+    int found = 0;
+    if (each == 1)
+        for (uint64_t i = 0; i < n; i++) found |= (p[i] & bits) == bits;
+    else if (each == 2)
+        for (uint64_t i = 0; i < n; i++) found |= (load_le16(p + 2 * i) & bits) == bits;
+    else
+        for (uint64_t i = 0; i < n; i++) found |= (load_le32(p + 4 * i) & bits) == bits;
+    return found;
+}
+
+/* The first scale (or FP8 code) that is NaN or infinite, or n. */
+static uint64_t find_nonfinite(const uint8_t *p, glmq_dtype dtype, uint64_t each, uint64_t n)
+{
+    enum { RUN = 4096 };
+    const uint32_t bits = special_bits(dtype);
+
+    for (uint64_t i = 0; bits && i < n; i += RUN) {
+        const uint64_t end = n - i < RUN ? n : i + RUN;
+        if (!has_special(p + i * each, end - i, each, bits)) continue;
+        for (uint64_t k = i; k < end; k++)
+            if ((number_at(p + k * each, each) & bits) == bits) return k;
     }
     return n;
 }
@@ -158,7 +180,7 @@ static glmq_status check_scales(const glmq_fetch *f, int slot, const uint8_t *p,
     const int codes = slot == GLMQ_SLOT_CODES && dtype == GLMQ_DT_F8_E4M3;
     if ((slot != GLMQ_SLOT_SCALES && !codes) || glmq_dtype_bytes(dtype, 1, &each) || each == 0)
         return GLMQ_OK;
-    bad = find_nonfinite(p, dtype, bytes / each);
+    bad = find_nonfinite(p, dtype, each, bytes / each);
     if (bad == bytes / each) return GLMQ_OK;
     if (codes)
         return glmq_fail(err, GLMQ_E_FORMAT,
