@@ -7,7 +7,7 @@
 #include "convert/share.h"
 #include "models/fetch.h"
 
-enum { TILE_BYTES = 256 * 1024, CHUNK_BYTES = 256 * 1024 };
+enum { TILE_BYTES = 64 * 1024, CHUNK_BYTES = 256 * 1024 };
 
 int glmq_item_permuted(const glmq_item *it)
 {
