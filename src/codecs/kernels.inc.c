@@ -465,12 +465,18 @@ static void book_scale(const float *book, size_t width, const uint16_t *q, size_
 
 /* ---- GGUF blocks ---- */
 
-#define BLOCKS(type, BYTES)                                                                        \
+#define ENCODE_BLOCKS(type, BYTES)                                                                 \
     static void encode_##type(const float *restrict w, size_t blocks, uint8_t *restrict dst)       \
     {                                                                                              \
         for (size_t i = 0; i < blocks; i++)                                                        \
             type##_encode_block(w + i * BLOCK_WEIGHTS, dst + i * BYTES);                           \
-    }                                                                                              \
+    }
+ENCODE_BLOCKS(q4_0, Q4_0_BYTES)
+ENCODE_BLOCKS(q4_1, Q4_1_BYTES)
+ENCODE_BLOCKS(q5_0, Q5_0_BYTES)
+ENCODE_BLOCKS(q5_1, Q5_1_BYTES)
+
+#define BLOCKS(type, BYTES)                                                                        \
     static void get_##type(const uint8_t *restrict src, size_t blocks, uint8_t *restrict q)        \
     {                                                                                              \
         for (size_t i = 0; i < blocks; i++)                                                        \
@@ -502,6 +508,7 @@ BLOCKS(q8_0, Q8_0_BYTES)
 #include "int_kernels.inc.c"
 #include "tern_kernels.inc.c"
 #undef BLOCK_AFTER_BLOCK
+#undef ENCODE_BLOCKS
 
 const glmq_kernels KERNELS = {
     .widen = { widen_f16, widen_bf16, widen_f32 },

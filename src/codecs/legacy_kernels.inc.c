@@ -83,8 +83,56 @@ static void decode_q8_0(const uint8_t *restrict src, size_t blocks, float *restr
     }
 }
 
+/* The largest magnitude of 32 weights, in the order of their bits. */
+static inline float largest_of_32(const __m256 v[4])
+{
+    const __m256i mag = _mm256_set1_epi32(INT32_MAX);
+    __m256i most = _mm256_setzero_si256();
+    __m128i m;
+    for (int i = 0; i < 4; i++)
+        most = _mm256_max_epi32(most, _mm256_and_si256(_mm256_castps_si256(v[i]), mag));
+    m = _mm_max_epi32(_mm256_castsi256_si128(most), _mm256_extracti128_si256(most, 1));
+    m = _mm_max_epi32(m, _mm_shuffle_epi32(m, 0x4e));
+    m = _mm_max_epi32(m, _mm_shuffle_epi32(m, 0xb1));
+    return f32_from_bits((uint32_t)_mm_cvtsi128_si32(m));
+}
+
+/* Rounded half away from zero; 0 where that is no signed byte.  The rest is exact, and what a
+ * comparison yields is -1. */
+static inline __m256i round_away(__m256 v)
+{
+    const __m256 half = _mm256_set1_ps(0.5f), less = _mm256_set1_ps(-0.5f);
+    const __m256 fits = _mm256_and_ps(_mm256_cmp_ps(v, _mm256_set1_ps(-128.0f), _CMP_GT_OQ),
+                                      _mm256_cmp_ps(v, _mm256_set1_ps(128.0f), _CMP_LT_OQ));
+    const __m256 some = _mm256_and_ps(v, fits);
+    const __m256i t = _mm256_cvttps_epi32(some);
+    const __m256 rest = _mm256_sub_ps(some, _mm256_cvtepi32_ps(t));
+    const __m256i up = _mm256_castps_si256(_mm256_cmp_ps(rest, half, _CMP_GE_OQ));
+    const __m256i down = _mm256_castps_si256(_mm256_cmp_ps(rest, less, _CMP_LE_OQ));
+    return _mm256_add_epi32(_mm256_sub_epi32(t, up), down);
+}
+
+static void encode_q8_0(const float *restrict w, size_t blocks, uint8_t *restrict dst)
+{
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    for (size_t i = 0; i < blocks; i++, w += BLOCK_WEIGHTS, dst += Q8_0_BYTES) {
+        const __m256 v[4] = { _mm256_loadu_ps(w), _mm256_loadu_ps(w + 8), _mm256_loadu_ps(w + 16),
+                              _mm256_loadu_ps(w + 24) };
+        const float d = largest_of_32(v) / 127.0f;
+        const __m256 id = _mm256_set1_ps(block_inverse(d));
+        const __m256i a = _mm256_packs_epi32(round_away(_mm256_mul_ps(v[0], id)),
+                                             round_away(_mm256_mul_ps(v[1], id)));
+        const __m256i b = _mm256_packs_epi32(round_away(_mm256_mul_ps(v[2], id)),
+                                             round_away(_mm256_mul_ps(v[3], id)));
+        const __m256i q = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(a, b), order);
+        _mm256_storeu_si256((__m256i *)(void *)(dst + 2), q);
+        store_le16(dst, f16_from_f32(d));
+    }
+}
+
 #else
 
+ENCODE_BLOCKS(q8_0, Q8_0_BYTES)
 BLOCK_AFTER_BLOCK(q4_0, BLOCK_WEIGHTS, Q4_0_BYTES)
 BLOCK_AFTER_BLOCK(q4_1, BLOCK_WEIGHTS, Q4_1_BYTES)
 BLOCK_AFTER_BLOCK(q5_0, BLOCK_WEIGHTS, Q5_0_BYTES)

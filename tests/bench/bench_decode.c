@@ -27,7 +27,7 @@
 
 enum {
     PAGE_BYTES = 2 * 1024 * 1024,
-    TILE_BYTES = 256 * 1024,
+    TILE_BYTES = 64 * 1024,
     PASSES_LEAST = 5,
     PASSES_MOST = 40,
     COLS = 4096,
