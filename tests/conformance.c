@@ -3,6 +3,7 @@
 #include "base/cpu.h"
 #include "base/num.h"
 #include "codecs/fp4.h"
+#include "codecs/kernels.h"
 #include "unit/book_cases.h"
 #include "unit/codec_cases.h"
 #include <math.h>
@@ -489,6 +490,27 @@ static void write_plain_extremes(void)
     free_tensor(&b);
 }
 
+/* Errors of all sizes, NaN and infinity among them, over a run that is no whole of lanes. */
+static void write_gauge(void)
+{
+    enum { COUNT = 1003 };
+    float a[COUNT], b[COUNT];
+    gauge_sums sums = { 0 };
+    for (uint32_t i = 0; i < COUNT; i++) {
+        const uint32_t bits = i * 2654435761u;
+        memcpy(&a[i], &bits, sizeof bits);
+        b[i] = i % 3 ? a[i] * 1.01f : -a[i];
+    }
+    glmq_kernels_now()->gauge(a, b, 77, &sums); /* finite and not */
+    note(&sums, sizeof sums);
+    sums = (gauge_sums){ 0 };
+    for (int i = 0; i < COUNT; i++)
+        a[i] = (float)(i * 37 % 101) / 50.0f, b[i] = a[i] + (float)(i % 7) / 4096;
+    glmq_kernels_now()->gauge(a, b, COUNT, &sums);
+    glmq_kernels_now()->gauge(b, a, 5, &sums);
+    note(&sums, sizeof sums);
+}
+
 /* Groups of awkward size: tiny, huge, and mixed weights. */
 static void write_extreme_groups(void)
 {
@@ -523,6 +545,7 @@ static uint8_t *results_at(const char *level, size_t *len)
         pen = map + 16;
         for_all(write_results);
         write_plain_extremes();
+        write_gauge();
         write_extreme_groups();
         store_le64(map, (uint64_t)(pen - map));
         store_le64(map + 8, (uint64_t)glmq_isa());

@@ -9,7 +9,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { BITS_MAX = 8 };
+enum { BITS_MAX = 8, GAUGE_LANES = 8 };
+
+/* Running sums of how far values are from others; all zero: nothing seen.  Value i of a call
+ * goes to lane i % GAUGE_LANES: a fixed order of additions that compilers can vectorize. */
+typedef struct gauge_sums {
+    double error2[GAUGE_LANES], signal2[GAUGE_LANES], max[GAUGE_LANES];
+} gauge_sums;
 
 /* Float types of scales and plain tensors, in tables. */
 typedef enum float_kind { FLOAT_F16, FLOAT_BF16, FLOAT_F32, FLOAT_KINDS } float_kind;
@@ -101,6 +107,9 @@ typedef struct glmq_kernels {
     void (*turned[BITS_MAX + 1])(const uint8_t *src, size_t stride, size_t cols,
                                  const uint32_t *group, const float *zero, const float *scale,
                                  float *w, size_t w_stride);
+
+    /* How far each b is from its a. */
+    void (*gauge)(const float *a, const float *b, size_t n, gauge_sums *sums);
 
     /* The least and the greatest of n > 0 floats. */
     void (*extremes)(const float *w, size_t n, float *lo, float *hi);

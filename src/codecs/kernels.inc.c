@@ -365,6 +365,75 @@ static void scale_by(const uint8_t *restrict q, size_t n, const uint8_t *restric
     }
 }
 
+static inline void gauge_one(gauge_sums *g, size_t lane, float a, float b)
+{
+    const double e = (double)b - (double)a, m = e < 0 ? -e : e;
+    g->error2[lane] += e * e;
+    g->signal2[lane] += (double)a * (double)a;
+    g->max[lane] = m > g->max[lane] ? m : g->max[lane];
+}
+
+#ifdef HAVE_LANES
+
+/* Four lanes of the eight. */
+typedef struct gauge_four {
+    __m256d error2, signal2, max;
+} gauge_four;
+
+static inline gauge_four gauge_get(const gauge_sums *g, size_t lane)
+{
+    return (gauge_four){ _mm256_loadu_pd(g->error2 + lane), _mm256_loadu_pd(g->signal2 + lane),
+                         _mm256_loadu_pd(g->max + lane) };
+}
+
+static inline void gauge_put(gauge_four f, gauge_sums *g, size_t lane)
+{
+    _mm256_storeu_pd(g->error2 + lane, f.error2);
+    _mm256_storeu_pd(g->signal2 + lane, f.signal2);
+    _mm256_storeu_pd(g->max + lane, f.max);
+}
+
+static inline gauge_four gauge_step(gauge_four f, const float *a, const float *b)
+{
+    const __m256d x = _mm256_cvtps_pd(_mm_loadu_ps(a)), y = _mm256_cvtps_pd(_mm_loadu_ps(b));
+    const __m256d e = _mm256_sub_pd(y, x);
+    f.error2 = _mm256_add_pd(f.error2, _mm256_mul_pd(e, e));
+    f.signal2 = _mm256_add_pd(f.signal2, _mm256_mul_pd(x, x));
+    f.max = _mm256_max_pd(_mm256_andnot_pd(_mm256_set1_pd(-0.0), e), f.max); /* NaN: the old */
+    return f;
+}
+
+static size_t gauge_eights(const float *a, const float *b, size_t n, gauge_sums *g)
+{
+    gauge_four low = gauge_get(g, 0), high = gauge_get(g, 4);
+    size_t i = 0;
+    for (; i + GAUGE_LANES <= n; i += GAUGE_LANES) {
+        low = gauge_step(low, a + i, b + i);
+        high = gauge_step(high, a + i + 4, b + i + 4);
+    }
+    gauge_put(low, g, 0);
+    gauge_put(high, g, 4);
+    return i;
+}
+
+#else
+
+static size_t gauge_eights(const float *a, const float *b, size_t n, gauge_sums *g)
+{
+    size_t i = 0;
+    for (; i + GAUGE_LANES <= n; i += GAUGE_LANES)
+        for (size_t k = 0; k < GAUGE_LANES; k++) gauge_one(g, k, a[i + k], b[i + k]);
+    return i;
+}
+
+#endif
+
+static void gauge(const float *a, const float *b, size_t n, gauge_sums *sums)
+{
+    for (size_t i = gauge_eights(a, b, n, sums); i < n; i++)
+        gauge_one(sums, i % GAUGE_LANES, a[i], b[i]);
+}
+
 static void extremes(const float *restrict w, size_t n, float *lo, float *hi)
 {
     int32_t least = INT32_MAX, most = INT32_MIN;
@@ -531,6 +600,7 @@ const glmq_kernels KERNELS = {
     .nibble_groups = nibble_groups,
     .turned = { [2] = turned_2, [3] = turned_3, [4] = turned_4, [8] = turned_8 },
 #endif
+    .gauge = gauge,
     .extremes = extremes,
     .quantize = quantize,
     .quantize_in = { quantize_in_f16, quantize_in_bf16, quantize_in_f32 },

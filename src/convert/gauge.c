@@ -5,20 +5,9 @@
 
 enum { BLOCK = 1024 };
 
-static void add_lane(glmq_gauge *g, size_t lane, float a, float b)
-{
-    const double e = (double)b - (double)a, m = fabs(e);
-    g->error2[lane] += e * e;
-    g->signal2[lane] += (double)a * (double)a;
-    g->max[lane] = m > g->max[lane] ? m : g->max[lane];
-}
-
 void glmq_gauge_add(glmq_gauge *g, const float *a, const float *b, size_t n)
 {
-    size_t i = 0;
-    for (; i + GAUGE_LANES <= n; i += GAUGE_LANES)
-        for (size_t k = 0; k < GAUGE_LANES; k++) add_lane(g, k, a[i + k], b[i + k]);
-    for (; i < n; i++) add_lane(g, i % GAUGE_LANES, a[i], b[i]);
+    glmq_kernels_now()->gauge(a, b, n, &g->sums);
     g->count += n;
 }
 
@@ -26,9 +15,9 @@ void glmq_gauge_read(const glmq_gauge *g, double *rmse, double *max_abs, double 
 {
     double error2 = 0, signal2 = 0, max = 0;
     for (int k = 0; k < GAUGE_LANES; k++) {
-        error2 += g->error2[k];
-        signal2 += g->signal2[k];
-        max = g->max[k] > max ? g->max[k] : max;
+        error2 += g->sums.error2[k];
+        signal2 += g->sums.signal2[k];
+        max = g->sums.max[k] > max ? g->sums.max[k] : max;
     }
     *rmse = g->count ? sqrt(error2 / (double)g->count) : 0;
     *max_abs = max;

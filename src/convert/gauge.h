@@ -2,15 +2,10 @@
 #ifndef GLMQ_CONVERT_GAUGE_H
 #define GLMQ_CONVERT_GAUGE_H
 
-#include <stddef.h>
-#include <stdint.h>
+#include "codecs/kernels.h"
 
-enum { GAUGE_LANES = 8 };
-
-/* Running sums; all zero: nothing seen.  Lanes make the order of additions a fixed one that
- * compilers can vectorize. */
 typedef struct glmq_gauge {
-    double error2[GAUGE_LANES], signal2[GAUGE_LANES], max[GAUGE_LANES];
+    gauge_sums sums;
     uint64_t count;
 } glmq_gauge;
 
