@@ -20,7 +20,7 @@
 
 static const uint64_t GROUP_BYTES = 256ull << 20; /* durable at least every so many bytes    */
 static const uint64_t AHEAD_BYTES = 64ull << 20;  /* how far the prefetch goes ahead         */
-enum { HASH_BYTES = 1 << 20, THREADS_MAX = 256, HELD_MAX = 64 };
+enum { HASH_BYTES = 1 << 20, THREADS_MAX = 256, HELD_MAX = 8 };
 
 typedef struct queued {
     uint64_t bytes, offset;
@@ -510,7 +510,12 @@ glmq_status glmq_run(const glmq_plan *plan, const glmq_run_options *opt, glmq_ru
         .began = now(),
     };
     st = glmq_place_open(&r.place, plan, r.opt, err);
-    if (!st) {
+    if (!st && r.place.finished) {
+        if (result) *result = r.place.found;
+        r.done_bytes = plan->write_bytes;
+        tell(&r, GLMQ_RUN_DONE, NULL, NULL);
+        glmq_place_close(&r.place);
+    } else if (!st) {
         st = carry_out(&r, result, err);
         glmq_journal_close(r.journal);
         if (fails_again(st)) glmq_place_abandon(&r.place);
