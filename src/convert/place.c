@@ -4,12 +4,15 @@
  *   file     DST.partial/{journal,lock,NAME,glmq-manifest.json}
  *            ->  DST.glmq-manifest.json, then DST; then the folder goes
  *
+ * Killed behind the rename, a run is found finished by --resume, and the rest is cleared up.
+ *
  * What must never happen: the source is touched; something that looks finished is not; an
  * overwrite loses the old result and the new one. */
 #include "convert/place.h"
 #include "base/error.h"
 #include "base/mem.h"
 #include "base/safe.h"
+#include "convert/finished.h"
 #include "writers/manifest.h"
 #include <errno.h>
 #include <limits.h>
@@ -19,7 +22,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const char MANIFEST[] = "glmq-manifest.json";
+static const char MANIFEST[] = GLMQ_MANIFEST_NAME;
 enum { COPY_BYTES = 1 << 20, MANIFEST_PER_ITEM = 512, MANIFEST_PER_PIECE = 256 };
 
 /* "A" "B" "C" joined; NULL when out of memory. */
@@ -323,13 +326,24 @@ static glmq_status link_files(glmq_place *d, glmq_error *err)
 
 /* ---- opening ---- */
 
+/* What a commit leaves when it is cut short behind its rename. */
+static glmq_status clear_up(glmq_place *d, glmq_error *err)
+{
+    if (!is_run(d)) return GLMQ_OK;
+    GLMQ_TRY(lock(d, err));
+    unlock(d);
+    return glmq_out_remove_marked(d->partial, "lock", err);
+}
+
 static glmq_status open_place(glmq_place *d, const glmq_run_options *opt, glmq_error *err)
 {
     const glmq_plan *p = d->plan;
     GLMQ_TRY(check_source(p, err));
-    if (glmq_out_exists(p->dst) && !(opt && opt->overwrite))
-        return glmq_fail(err, GLMQ_E_EXISTS, "%s: exists; --overwrite replaces it", p->dst);
-    return make_partial(d, opt, err);
+    if (!glmq_out_exists(p->dst) || (opt && opt->overwrite)) return make_partial(d, opt, err);
+    d->finished = opt && opt->resume && p->files.count && !has(d, p->files.at[0].name) &&
+                  glmq_finished(p, &d->found);
+    if (d->finished) return clear_up(d, err);
+    return glmq_fail(err, GLMQ_E_EXISTS, "%s: exists; --overwrite replaces it", p->dst);
 }
 
 glmq_status glmq_place_open(glmq_place *d, const glmq_plan *p, const glmq_run_options *opt,

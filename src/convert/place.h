@@ -13,6 +13,8 @@ typedef struct glmq_place {
     int resumed;     /* there is a journal to go on from                          */
     glmq_out **file; /* one per file of the plan; NULL: linked to the source's own */
     uint8_t *linked;
+    int finished;          /* DST is the result of this plan: there is nothing to resume */
+    glmq_run_result found; /* … and what became of it                                    */
 } glmq_place;
 
 /* Checks DST against SRC and what exists, then makes or takes over DST.partial, locked.

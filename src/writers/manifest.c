@@ -172,7 +172,21 @@ static void add_options(sink *s, const glmq_plan *p)
                      p->options.unpermute ? "true" : "false", p->options.shard_size);
 }
 
-static void add_head(sink *s, const glmq_plan *p, const char *source, const char *result)
+/* How many tensors travelled in which way. */
+static void add_travels(sink *s, const glmq_plan *p, const glmq_results *r)
+{
+    uint64_t count[GLMQ_RECODE + 1] = { 0 };
+    for (size_t i = 0; i < p->items.count; i++) count[r->done[i].travel]++;
+    glmq_text_add(&s->text, ",\"travel\":{");
+    for (int t = 0, any = 0; t <= GLMQ_RECODE; t++)
+        if (t != GLMQ_MAYBE_CODES) /* is settled */
+            glmq_text_printf(&s->text, "%s\"%s\":%" PRIu64, any++ ? "," : "",
+                             glmq_travel_name((glmq_travel)t), count[t]);
+    glmq_text_add(&s->text, "}");
+}
+
+static void add_head(sink *s, const glmq_plan *p, const glmq_results *r, const char *source,
+                     const char *result)
 {
     glmq_text_printf(&s->text, "{\"glmq\":\"%s\",\n\"source\":{", GLMQ_VERSION);
     add_string(s, "path", glmq_source_path(p->graph->source));
@@ -184,8 +198,10 @@ static void add_head(sink *s, const glmq_plan *p, const char *source, const char
     add_string(s, "format", p->target.writer->name);
     glmq_text_add(&s->text, ",");
     add_string(s, "digest", result);
-    glmq_text_printf(&s->text, ",\"tensors\":%zu,\"bytes\":%" PRIu64 "},\n", p->items.count,
+    glmq_text_printf(&s->text, ",\"tensors\":%zu,\"bytes\":%" PRIu64, p->items.count,
                      p->write_bytes);
+    add_travels(s, p, r);
+    glmq_text_add(&s->text, "},\n");
     add_string(s, "plan", p->digest);
     glmq_text_add(&s->text, ",\n");
     add_options(s, p);
@@ -318,8 +334,8 @@ static glmq_status render(sink *s, const glmq_plan *p, const glmq_results *r,
                           const glmq_digest *file, const char *source, const char *result)
 {
     s->bytes = 0;
-    add_head(s, p, source, result);
-    glmq_text_add(&s->text, "\"tensors\":[");
+    add_head(s, p, r, source, result);
+    glmq_text_add(&s->text, GLMQ_MANIFEST_TENSORS);
     for (size_t i = 0; i < p->items.count && !s->status; i++) add_tensor(s, p, i, r);
     add_files(s, p, file);
     add_all_dropped(s, p);

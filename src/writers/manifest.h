@@ -5,6 +5,10 @@
 
 #include "convert/journal.h"
 
+#define GLMQ_MANIFEST_NAME "glmq-manifest.json"
+/* Behind the head, which says what the whole run came to. */
+#define GLMQ_MANIFEST_TENSORS "\"tensors\":["
+
 /* Digests of the files: those with tensors, then texts, then copies, as the plan numbers
  * them (glmq_plan_file_name). */
 glmq_status glmq_manifest_write(const char *path, const glmq_plan *p, const glmq_results *r,

@@ -71,10 +71,9 @@ static void kill_and_resume(const char *to, const char *name, uint32_t seed, int
             resumed += hit && glmq_out_exists(partial);
             if (!hit) whole *= 0.8; /* it was done before: runs have become faster */
         }
-        /* what bears the final name is complete, whenever the blow fell */
-        if (!glmq_out_exists(out[1])) assert_int_equal(run_child(out[1], to, -1), GLMQ_OK);
-        if (glmq_out_exists(partial))
-            assert_int_equal(glmq_out_remove_tree(partial, NULL), GLMQ_OK);
+        /* what bears the final name is complete, whenever the blow fell: also behind the commit */
+        assert_int_equal(run_child(out[1], to, -1), GLMQ_OK);
+        assert_false(glmq_out_exists(partial));
         assert_true(is_file ? same_folder(folder[0], folder[1]) : same_folder(out[0], out[1]));
         assert_int_equal(glmq_out_remove_tree(folder[1], NULL), GLMQ_OK);
         assert_int_equal(mkdir(folder[1], 0777), 0);
