@@ -20,7 +20,7 @@
 
 static const uint64_t GROUP_BYTES = 256ull << 20; /* durable at least every so many bytes    */
 static const uint64_t AHEAD_BYTES = 64ull << 20;  /* how far the prefetch goes ahead         */
-enum { HASH_BYTES = 1 << 20, THREADS_MAX = 256, HELD_MAX = 64 };
+enum { HASH_BYTES = 1 << 20, THREADS_MAX = 256, HELD_MAX = 8 };
 
 typedef struct queued {
     uint64_t bytes, offset;
@@ -229,7 +229,8 @@ static glmq_status verify_item(run *r, uint32_t item, uint8_t *buf, glmq_hash *h
     return GLMQ_OK;
 }
 
-/* An item that is moved, of which bytes still wait to be written. */
+/* An item that is moved, of which bytes still wait to be written.  Few: until they are, nobody
+ * counts them, and a run that is to stop goes on. */
 typedef struct held {
     uint32_t item;
     glmq_done done;
