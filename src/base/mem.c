@@ -2,7 +2,6 @@
 #include "base/mem.h"
 #include "base/fault.h"
 #include <stdatomic.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,9 +27,9 @@ int glmq_fault_pending(void)
 
 void *glmq_alloc(size_t bytes)
 {
+    void *p;
     if (glmq_fault()) return NULL;
-    if (bytes >= LARGE && bytes <= SIZE_MAX - LINE)
-        return aligned_alloc(LINE, (bytes + LINE - 1) / LINE * LINE);
+    if (bytes >= LARGE) return posix_memalign(&p, LINE, bytes) ? NULL : p;
     return malloc(bytes ? bytes : 1);
 }
 

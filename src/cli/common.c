@@ -166,7 +166,7 @@ static volatile int cancelled;
 static void on_signal(int signal_number)
 {
     (void)signal_number;
-    cancelled = 1;
+    __atomic_store_n(&cancelled, 1, __ATOMIC_RELAXED); /* lock-free: fit for a handler */
 }
 
 const volatile int *glmq_catch_signals(void)

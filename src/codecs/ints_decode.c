@@ -2,8 +2,8 @@
  *
  * Four ways to the same values.  Of any map: codes are unpacked to bytes, block by block, and
  * then scaled.  Where the machine has loops for it, packed words are scaled as they are: the
- * streams and bytes of rows; nibbles of eight rows (AWQ); and columns of sixteen rows where the groups of
- * columns are scattered (GPTQ's activation order). */
+ * streams and bytes of rows; nibbles of eight rows (AWQ); and columns of sixteen rows where the
+ * groups of columns are scattered (GPTQ's activation order). */
 #include "base/num.h"
 #include "base/safe.h"
 #include "ints_parts.h"

@@ -413,7 +413,7 @@ static glmq_status late_values(glmq_mover *m, uint64_t row, uint64_t n, glmq_err
 {
     enum { NEAR_BYTES = 16 * 1024 };
     const uint64_t cols = m->tensor->cols, fit = NEAR_BYTES / (cols * sizeof(float));
-    const uint64_t step = !all_returned(m) ? n : fit ? fit : 1;
+    const uint64_t step = !m->proof || !all_returned(m) ? n : fit ? fit : 1;
     const glmq_tile tile = tile_of(&m->tensor->part[0], row, n);
     float *w = m->w.data;
     for (uint64_t r = 0, some; r < n; r += some) {

@@ -77,7 +77,8 @@ uint64_t glmq_move_peak(const glmq_plan *p, const glmq_item *it)
     return peak + glmq_share_peak(p, it);
 }
 
-/* Threads, buffers of the C library, boxes of writes, and what the graph and the plan already take. */
+/* Threads, buffers of the C library, boxes of writes, and what the graph and the plan already
+ * take. */
 uint64_t glmq_run_base_bytes(const glmq_plan *p)
 {
     return (16ull << 20) + (uint64_t)p->options.jobs * GLMQ_OUTBOX_BYTES + p->pieces.count * 330 +

@@ -33,6 +33,13 @@ const char *glmq_travel_name(glmq_travel t)
 
 /* ---- options and destination ---- */
 
+/* Threads whose boxes of writes take at most a quarter of the memory: fewer rather than none. */
+static int jobs_that_fit(const glmq_plan_options *o)
+{
+    const uint64_t fit = o->memory / 4 / GLMQ_OUTBOX_BYTES, most = fit ? fit : 1;
+    return (uint64_t)o->jobs < most ? o->jobs : (int)most;
+}
+
 static void fill_options(glmq_plan *p, const glmq_plan_options *opt)
 {
     if (opt) p->options = *opt;
@@ -42,6 +49,7 @@ static void fill_options(glmq_plan *p, const glmq_plan_options *opt)
         const long n = sysconf(_SC_NPROCESSORS_ONLN);
         p->options.jobs = n > 0 && n < 1024 ? (int)n : 1;
     }
+    p->options.jobs = jobs_that_fit(&p->options);
 }
 
 static int ends_with(const char *s, const char *suffix)

@@ -229,7 +229,8 @@ static glmq_status verify_item(run *r, uint32_t item, uint8_t *buf, glmq_hash *h
     return GLMQ_OK;
 }
 
-/* An item that is moved, of which bytes still wait to be written. */
+/* An item that is moved, of which bytes still wait to be written.  Few: until they are, nobody
+ * counts them, and a run that is to stop goes on. */
 typedef struct held {
     uint32_t item;
     glmq_done done;

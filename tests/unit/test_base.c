@@ -80,6 +80,18 @@ static void zero_bytes_are_an_allocation_too(void **state)
     glmq_free(NULL);
 }
 
+static void large_allocations_begin_at_a_cache_line(void **state)
+{
+    (void)state;
+    for (size_t bytes = 4096; bytes < 5000; bytes += 61) {
+        uint8_t *p = glmq_alloc(bytes);
+        assert_non_null(p);
+        assert_int_equal((uintptr_t)p % 64, 0);
+        memset(p, 1, bytes);
+        glmq_free(p);
+    }
+}
+
 /* ---- safe ---- */
 
 static void checked_arithmetic_leaves_the_result_alone_on_overflow(void **state)
@@ -468,6 +480,7 @@ int main(void)
         cmocka_unit_test(arena_copies_and_prints_text),
         cmocka_unit_test(the_nth_allocation_can_be_made_to_fail_once),
         cmocka_unit_test(zero_bytes_are_an_allocation_too),
+        cmocka_unit_test(large_allocations_begin_at_a_cache_line),
         cmocka_unit_test(checked_arithmetic_leaves_the_result_alone_on_overflow),
         cmocka_unit_test(text_grows_and_formats),
         cmocka_unit_test(text_that_ran_out_of_memory_stays_failed),

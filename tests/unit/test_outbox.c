@@ -84,6 +84,23 @@ static void a_flush_writes_to_every_file(void **state)
     assert_holds(other, "two");
 }
 
+/* Letters run out before bytes do.  Then all that waits goes out, whatever file is written to. */
+static void many_small_writes_fill_the_box_too(void **state)
+{
+    char found[300];
+    int n = 0;
+    (void)state;
+    assert_true(glmq_out_take_turn(file, 1));
+    for (; n < 256; n++) post(file, (uint64_t)n, "x");
+    glmq_out_end_turn(file);
+    assert_false(glmq_outbox_is_empty(box));
+    post(other, 0, "one more");
+    assert_true(glmq_outbox_is_empty(box));
+    assert_holds(other, "one more");
+    assert_int_equal(glmq_out_read(file, 0, found, sizeof found, NULL), GLMQ_OK);
+    for (int i = 0; i < 300; i++) assert_int_equal(found[i], i < n ? 'x' : 0);
+}
+
 static int posted; /* pieces that the other thread got rid of */
 
 static void *post_pieces(void *arg)
@@ -107,7 +124,7 @@ static void a_full_box_waits_for_the_file(void **state)
     assert_true(glmq_out_take_turn(file, 1));
     assert_int_equal(pthread_create(&thread, NULL, post_pieces, piece), 0);
     while (__atomic_load_n(&posted, __ATOMIC_ACQUIRE) < 2) sched_yield();
-    usleep(20000);
+    for (int i = 0; i < 1000; i++) sched_yield(); /* time for a third that would not wait */
     assert_int_equal(__atomic_load_n(&posted, __ATOMIC_ACQUIRE), 2); /* two pieces fit */
     glmq_out_end_turn(file);
     pthread_join(thread, NULL);
@@ -142,6 +159,28 @@ static void a_write_that_fails_ends_the_turn(void **state)
     assert_non_null(strstr(err.msg, "/file: no space left for 4 bytes at offset 8"));
     assert_true(glmq_out_take_turn(file, 0));
     glmq_out_end_turn(file);
+    assert_int_equal(glmq_outbox_flush(box, NULL), GLMQ_OK);
+}
+
+/* Of two files' letters, one fails in the middle: none is lost, and the last still comes last. */
+static void what_could_not_be_written_is_written_the_next_time(void **state)
+{
+    (void)state;
+    assert_true(glmq_out_take_turn(file, 1) && glmq_out_take_turn(other, 1));
+    post(file, 0, "one");
+    post(other, 0, "old");
+    post(file, 3, "two");
+    post(other, 0, "new");
+    post(file, 6, "three");
+    glmq_out_end_turn(file);
+    glmq_out_end_turn(other);
+    glmq_fail_alloc_at(2);
+    assert_int_equal(glmq_outbox_flush(box, NULL), GLMQ_E_IO);
+    assert_holds(file, "one");
+    assert_int_equal(glmq_outbox_flush(box, NULL), GLMQ_OK);
+    assert_holds(file, "onetwothree");
+    assert_holds(other, "new");
+    assert_true(glmq_outbox_is_empty(box));
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -151,9 +190,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(writes_wait_for_their_file_alone_and_keep_their_order),
         TEST(a_flush_writes_to_every_file),
+        TEST(many_small_writes_fill_the_box_too),
         TEST(a_full_box_waits_for_the_file),
         TEST(more_than_a_box_holds_is_written_at_once),
         TEST(a_write_that_fails_ends_the_turn),
+        TEST(what_could_not_be_written_is_written_the_next_time),
     };
     return cmocka_run_group_tests_name("outbox", tests, NULL, NULL);
 }

@@ -94,6 +94,16 @@ static void an_item_that_does_not_fit_the_memory_is_named(void **state)
     conversion_close(&c);
 }
 
+static void little_memory_means_fewer_threads(void **state)
+{
+    const glmq_plan_options many = { .jobs = 4000, .memory = 32u << 20 };
+    conversion c;
+    (void)state;
+    assert_int_equal(conversion_plan(&c, sample, "bf16", dst, &many), GLMQ_OK);
+    assert_true(glmq_plan_peak_bytes(c.plan) <= many.memory);
+    conversion_close(&c);
+}
+
 static void require_refuses_and_counts_before_anything_is_written(void **state)
 {
     conversion c;
@@ -266,6 +276,7 @@ int main(void)
         cmocka_unit_test(every_item_has_travel_rule_and_memory),
         cmocka_unit_test(the_same_source_and_options_give_the_same_digest),
         cmocka_unit_test(an_item_that_does_not_fit_the_memory_is_named),
+        cmocka_unit_test(little_memory_means_fewer_threads),
         cmocka_unit_test(require_refuses_and_counts_before_anything_is_written),
         cmocka_unit_test(a_deep_plan_settles_every_question),
         cmocka_unit_test(destinations_that_make_no_sense_are_refused),
