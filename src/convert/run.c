@@ -41,6 +41,8 @@ typedef struct run {
     pthread_cond_t work;  /* for the committer: items wait, or the workers are done    */
     pthread_cond_t moved; /* for the prefetch: the queue went on                       */
     size_t next;          /* of the queue                                              */
+    size_t asked;         /* of the queue: read ahead up to here                       */
+    uint64_t ahead;       /* bytes of what lies between the two                        */
     uint64_t free_bytes;
     uint32_t *waiting; /* items that are written, but not yet in the journal        */
     size_t waiting_count;
@@ -126,6 +128,11 @@ static glmq_status make_queue(run *r, glmq_error *err)
     return GLMQ_OK;
 }
 
+static uint64_t source_bytes(const run *r, uint32_t item)
+{
+    return glmq_tensor_bytes(&r->plan->graph->tensors[r->plan->items.at[item].tensor]);
+}
+
 /* Under the lock: is there an item, but no memory for it yet? */
 static int lacks_memory(const run *r)
 {
@@ -141,10 +148,11 @@ static int take(run *r, uint32_t *item, int wait)
     pthread_mutex_lock(&r->lock);
     while (wait && lacks_memory(r)) pthread_cond_wait(&r->room, &r->lock);
     if (!r->stop && r->next < r->plan->items.count && !lacks_memory(r)) {
-        *item = r->queue[r->next++].item;
+        *item = r->queue[r->next].item;
         r->free_bytes -= r->plan->items.at[*item].peak;
+        if (r->next++ < r->asked) r->ahead -= source_bytes(r, *item);
+        if (r->ahead < AHEAD_BYTES / 2) pthread_cond_signal(&r->moved);
         found = 1;
-        pthread_cond_signal(&r->moved);
     }
     pthread_mutex_unlock(&r->lock);
     return found;
@@ -322,42 +330,34 @@ static void *work(void *arg)
 
 /* ---- prefetch ---- */
 
-static uint64_t prefetch_item(const run *r, uint32_t item)
+static void prefetch_item(const run *r, uint32_t item)
 {
     const glmq_tensor *t = &r->plan->graph->tensors[r->plan->items.at[item].tensor];
-    uint64_t bytes = 0;
     for (uint8_t i = 0; i < t->parts; i++)
         for (int s = 0; s < GLMQ_SLOTS; s++) {
             const glmq_span *span = &t->part[i].span[s];
             const uint64_t n = span->bytes < AHEAD_BYTES ? span->bytes : AHEAD_BYTES;
             if (n) glmq_source_prefetch(r->plan->graph->source, span->file, span->offset, n);
-            bytes += n;
         }
-    return bytes;
 }
 
-/* Stays at most AHEAD_BYTES in front of the workers. */
+/* Stays about AHEAD_BYTES in front of the workers; they wake it when half of that is left. */
 static void *prefetch(void *arg)
 {
     run *r = arg;
-    size_t at = 0, behind = 0; /* of the queue: what is asked for, what is no longer ahead */
-    uint64_t ahead = 0;
     pthread_mutex_lock(&r->lock);
-    while (!r->stop && at < r->plan->items.count) {
-        for (; behind < r->next && behind < at; behind++)
-            ahead -= glmq_tensor_bytes(
-                &r->plan->graph->tensors[r->plan->items.at[r->queue[behind].item].tensor]);
-        if (at < r->next) {
-            at = behind = r->next;
-            ahead = 0;
+    for (;;) {
+        if (r->asked < r->next) {
+            r->asked = r->next;
+            r->ahead = 0;
         }
-        if (at > r->next && ahead >= AHEAD_BYTES) {
+        if (r->stop || r->asked >= r->plan->items.count) break;
+        if (r->ahead >= AHEAD_BYTES) {
             pthread_cond_wait(&r->moved, &r->lock);
             continue;
         }
-        if (at >= r->plan->items.count) break;
-        const uint32_t item = r->queue[at++].item;
-        ahead += glmq_tensor_bytes(&r->plan->graph->tensors[r->plan->items.at[item].tensor]);
+        const uint32_t item = r->queue[r->asked++].item;
+        r->ahead += source_bytes(r, item);
         pthread_mutex_unlock(&r->lock);
         prefetch_item(r, item);
         pthread_mutex_lock(&r->lock);
