@@ -62,6 +62,11 @@ typedef struct glmq_codes {
     const float *lut;    /* kind LUT: 2^bits entries                                */
     float global;        /* kind LUT; 1 where there is none                         */
     uint8_t divides;     /* the global scale divides                                */
+
+    /* The same codes as they are stored, where that is rows of 32-bit words, lowest bits first,
+     * without a gap; NULL elsewhere.  Rows begin `stream_words` words apart. */
+    const uint8_t *stream;
+    uint64_t stream_words;
 } glmq_codes;
 
 /* What a first pass over the tensor, and those that share its global scale, found. */

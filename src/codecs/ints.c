@@ -308,6 +308,23 @@ static void pack_words(const ints_map *m, const uint8_t *q, size_t n, uint8_t *d
     glmq_kernels_now()->pack[m->bits](q, n, dst);
 }
 
+/* Rows of whole words without a gap, lowest bits first; a step apart each way. */
+static int has_plain_words(const ints_map *m)
+{
+    return !m->interleaved && !m->code_bytes && !m->loose && !m->planar &&
+           m->cols * m->bits % 32 == 0;
+}
+
+/* Words of rows become words of columns, nothing is unpacked.  1: that was all. */
+static int store_stream(const ints_map *m, const glmq_codes *codes)
+{
+    if (!codes->stream || codes->bits != m->bits || !has_plain_words(m) || m->code_word == 1)
+        return 0;
+    glmq_kernels_now()->transpose(codes->stream, codes->stream_words, m->rows, words_of(m, m->cols),
+                                  m->codes, m->code_word);
+    return 1;
+}
+
 /* q[i]: the codes of row r + i, in the frame of `bits`. */
 static void store_codes(const ints_map *m, uint64_t r, uint64_t rows, uint64_t c, size_t n,
                         const uint8_t *const *q)
@@ -471,6 +488,8 @@ void ints_get(const ints_map *m, glmq_codes *codes)
     codes->group = m->group;
     codes->groups = m->groups;
     codes->perm = (const int32_t *)(const void *)m->perm; /* uncut slots are aligned */
+    codes->stream = has_plain_words(m) && m->code_word == 1 ? m->codes : NULL;
+    codes->stream_words = m->code_row;
     codes->lut = NULL;
     codes->global = 1;
     codes->divides = 0;
@@ -595,6 +614,7 @@ glmq_status ints_put(const ints_map *m, const codes_target *to, const glmq_codes
     unchanged = codes_unchanged(to, codes);
     for (uint64_t r = 0; r < m->rows; r += small_step)
         GLMQ_TRY(put_small(m, to, codes, t, r, least(small_step, m->rows - r), err));
+    if (unchanged && store_stream(m, codes)) return GLMQ_OK;
     for (uint64_t r = 0; r < m->rows; r += step) {
         const uint64_t rows = least(step, m->rows - r);
         for (uint64_t c = 0; c < m->cols; c += CODES_CHUNK) {
