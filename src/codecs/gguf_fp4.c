@@ -11,9 +11,25 @@
 #include "fp4_map.h"
 #include "gguf_blocks.h"
 
-/* ---- MXFP4 ---- */
-
 enum { MX_WEIGHTS = 32, MX_BYTES = 17, NV_WEIGHTS = 64, NV_GROUP = 16, NV_BYTES = 36 };
+
+/* Codes in and out of a type, by its map. */
+#define CODES_VIEW(type)                                                                           \
+    static void type##_get(const glmq_encoding *e, const glmq_bufs *b, glmq_tile t,                \
+                           glmq_codes *codes)                                                      \
+    {                                                                                              \
+        const fp4_map m = type##_map(b, t);                                                        \
+        (void)e;                                                                                   \
+        fp4_map_get(&m, t, codes);                                                                 \
+    }                                                                                              \
+    static glmq_status type##_put(const glmq_encoding *e, const glmq_codes *codes, glmq_tile t,    \
+                                  glmq_bufs *b, glmq_error *err)                                   \
+    {                                                                                              \
+        const fp4_map m = type##_map(codes->q ? b : NULL, t);                                      \
+        return fp4_map_put(&m, e, codes, t, err);                                                  \
+    }
+
+/* ---- MXFP4 ---- */
 
 static glmq_status mxfp4_layout(const glmq_encoding *e, uint64_t rows, uint64_t cols,
                                 glmq_layout *out, glmq_error *err)
@@ -46,19 +62,7 @@ static fp4_map mxfp4_map(const glmq_bufs *b, glmq_tile t)
     };
 }
 
-static void mxfp4_get(const glmq_encoding *e, const glmq_bufs *b, glmq_tile t, glmq_codes *codes)
-{
-    const fp4_map m = mxfp4_map(b, t);
-    (void)e;
-    fp4_map_get(&m, t, codes);
-}
-
-static glmq_status mxfp4_put(const glmq_encoding *e, const glmq_codes *codes, glmq_tile t,
-                             glmq_bufs *b, glmq_error *err)
-{
-    const fp4_map m = mxfp4_map(codes->q ? b : NULL, t);
-    return fp4_map_put(&m, e, codes, t, err);
-}
+CODES_VIEW(mxfp4)
 
 static void mxfp4_encode(const glmq_encoding *e, const glmq_stats *stats, glmq_tile t,
                          const float *w, glmq_bufs *b)
@@ -129,19 +133,7 @@ static void nvfp4_decode(const glmq_encoding *e, const glmq_bufs *b, glmq_tile t
     fp4_map_decode(&m, t, w);
 }
 
-static void nvfp4_get(const glmq_encoding *e, const glmq_bufs *b, glmq_tile t, glmq_codes *codes)
-{
-    const fp4_map m = nvfp4_map(b, t);
-    (void)e;
-    fp4_map_get(&m, t, codes);
-}
-
-static glmq_status nvfp4_put(const glmq_encoding *e, const glmq_codes *codes, glmq_tile t,
-                             glmq_bufs *b, glmq_error *err)
-{
-    const fp4_map m = nvfp4_map(codes->q ? b : NULL, t);
-    return fp4_map_put(&m, e, codes, t, err);
-}
+CODES_VIEW(nvfp4)
 
 /* ggml's own rule has no scale for the tensor. */
 static void nvfp4_encode(const glmq_encoding *e, const glmq_stats *stats, glmq_tile t,
