@@ -4,6 +4,7 @@
 
 #include "base/safe.h"
 #include "codecs/codec.h"
+#include "codecs/transcode.h"
 #include "support.h"
 
 /* A tensor with all its slots. */
@@ -62,6 +63,18 @@ static inline void free_tensor(tensor *t)
 static inline glmq_tile whole(const tensor *t)
 {
     return (glmq_tile){ 0, t->rows, t->cols, t->rows };
+}
+
+/* All of a tensor, through its codes. */
+static inline glmq_status transcode(const tensor *from, tensor *to, glmq_error *err)
+{
+    void *scratch = malloc(glmq_transcode_scratch(&from->enc, &to->enc, from->rows, from->cols));
+    glmq_status st;
+    assert_non_null(scratch);
+    st = glmq_transcode_tile(&from->enc, &from->bufs, &to->enc, &to->bufs, whole(from), whole(to),
+                             scratch, err);
+    free(scratch);
+    return st;
 }
 
 static inline void encode_all(tensor *t, const float *w)

@@ -2,40 +2,11 @@
 #ifndef GLMQ_TESTS_FP4_MODELS_H
 #define GLMQ_TESTS_FP4_MODELS_H
 
-#include "unit/model_files.h"
-
-static inline stored *in(checkpoint *c, const char *module, const char *leaf)
-{
-    char name[200];
-    snprintf(name, sizeof name, "%s.%s", module, leaf);
-    return find(c, name);
-}
-
-static inline stored *put_in(checkpoint *c, const char *module, const char *leaf, const char *dtype,
-                             int rank, uint64_t a, uint64_t b)
-{
-    char name[200];
-    snprintf(name, sizeof name, "%s.%s", module, leaf);
-    return add(c, dtype, name, rank, a, b, 0);
-}
-
-static inline void take_from(checkpoint *c, const char *module, const char *leaf)
-{
-    char name[200];
-    snprintf(name, sizeof name, "%s.%s", module, leaf);
-    take_away(c, name);
-}
+#include "unit/reader_files.h"
 
 static inline void set_float(stored *s, float f)
 {
     memcpy(s->data, &f, 4);
-}
-
-static inline void set_quantization(checkpoint *c, const char *json)
-{
-    char text[2048];
-    snprintf(text, sizeof text, "\"hidden_act\":\"silu\",\"quantization_config\":%s", json);
-    edit_config(c, "\"hidden_act\":\"silu\"", text);
 }
 
 static const char up[] = "model.layers.1.mlp.experts.1.up_proj"; /* 16 x 32 */
@@ -44,31 +15,31 @@ static const char up_weight[] = "model.layers.1.mlp.experts.1.up_proj.weight";
 /* A module as ModelOpt stores NVFP4: every block scale 1, 0.5 for all of it. */
 static inline void to_modelopt(checkpoint *c, const char *module)
 {
-    const stored *w = in(c, module, "weight");
+    const stored *w = find_in(c, module, "weight");
     const uint64_t rows = w->dims[0], cols = w->dims[1];
     stored *s;
 
-    take_from(c, module, "weight");
-    put_in(c, module, "weight", "U8", 2, rows, cols / 2);
-    s = put_in(c, module, "weight_scale", "F8_E4M3", 2, rows, cols / 16);
+    remove_from(c, module, "weight");
+    add_to(c, module, "weight", "U8", 2, rows, cols / 2);
+    s = add_to(c, module, "weight_scale", "F8_E4M3", 2, rows, cols / 16);
     memset(s->data, 0x38, s->bytes);
-    set_float(put_in(c, module, "weight_scale_2", "F32", 0, 0, 0), 0.5f);
-    set_float(put_in(c, module, "input_scale", "F32", 0, 0, 0), 0.25f);
+    set_float(add_to(c, module, "weight_scale_2", "F32", 0, 0, 0), 0.5f);
+    set_float(add_to(c, module, "input_scale", "F32", 0, 0, 0), 0.25f);
 }
 
 /* As compressed-tensors does: divided by 2. */
-static inline void to_ct(checkpoint *c, const char *module)
+static inline void to_ct_nvfp4(checkpoint *c, const char *module)
 {
-    const stored *w = in(c, module, "weight");
+    const stored *w = find_in(c, module, "weight");
     const uint64_t rows = w->dims[0], cols = w->dims[1];
     stored *s;
 
-    take_from(c, module, "weight");
-    put_in(c, module, "weight_packed", "U8", 2, rows, cols / 2);
-    s = put_in(c, module, "weight_scale", "F8_E4M3", 2, rows, cols / 16);
+    remove_from(c, module, "weight");
+    add_to(c, module, "weight_packed", "U8", 2, rows, cols / 2);
+    s = add_to(c, module, "weight_scale", "F8_E4M3", 2, rows, cols / 16);
     memset(s->data, 0x38, s->bytes);
-    set_float(put_in(c, module, "weight_global_scale", "F32", 1, 1, 0), 2.0f);
-    set_float(put_in(c, module, "input_global_scale", "F32", 1, 1, 0), 4.0f);
+    set_float(add_to(c, module, "weight_global_scale", "F32", 1, 1, 0), 2.0f);
+    set_float(add_to(c, module, "input_global_scale", "F32", 1, 1, 0), 4.0f);
 }
 
 #define MODELOPT(algo)                                                                             \
@@ -90,7 +61,7 @@ static inline checkpoint ct_model(void)
                          "\"targets\":[\"Linear\"],\"format\":\"nvfp4-pack-quantized\","
                          "\"weights\":{\"num_bits\":4,\"type\":\"float\",\"group_size\":16,"
                          "\"strategy\":\"tensor_group\"}}}}");
-    to_ct(&c, up);
+    to_ct_nvfp4(&c, up);
     return c;
 }
 #endif

@@ -144,17 +144,6 @@ static void encodes_as_the_libraries_do(void **state)
     close_vectors(&v);
 }
 
-static glmq_status move(const tensor *from, tensor *to, glmq_error *err)
-{
-    void *scratch = malloc(glmq_transcode_scratch(&from->enc, &to->enc, from->rows, from->cols));
-    glmq_status st;
-    assert_non_null(scratch);
-    st = glmq_transcode_tile(&from->enc, &from->bufs, &to->enc, &to->bufs, whole(from), whole(to),
-                             scratch, err);
-    free(scratch);
-    return st;
-}
-
 /* One row of a tensor as a tensor. */
 static tensor row_of(const tensor *t, uint64_t r)
 {
@@ -190,7 +179,7 @@ static void mxfp4_becomes_nvfp4_where_modelopt_can_cast_it(void **state)
         decode_all(&from, a);
         decode_all(&want, b);
         for (int k = 0; k < COLS; k++) same &= a[k] == b[k];
-        st = move(&from, &to, NULL);
+        st = transcode(&from, &to, NULL);
         assert_int_equal(st, same ? GLMQ_OK : GLMQ_E_INEXACT);
         if (same) {
             decode_all(&to, c);
@@ -271,7 +260,7 @@ static void expect_mxfp4(tensor from, int e, uint8_t code_a, uint8_t code_b)
 {
     tensor to = make_tensor(fp4_mxfp4(FP4_CT), 1, 32);
     glmq_error err;
-    const glmq_status st = move(&from, &to, &err);
+    const glmq_status st = transcode(&from, &to, &err);
 
     assert_int_equal(st, e < 0 ? GLMQ_E_INEXACT : GLMQ_OK);
     if (!st) {
@@ -307,7 +296,7 @@ static void another_global_scale_is_taken_where_it_is_exact(void **state)
 
     decode_all(&from, a);
     to.enc.scalar = bits_from_f32(0.6f); /* twice: 1 becomes 0.5, 2^-9 goes into the codes */
-    assert_int_equal(move(&from, &to, NULL), GLMQ_OK);
+    assert_int_equal(transcode(&from, &to, NULL), GLMQ_OK);
     assert_int_equal(to.bufs.buf[GLMQ_SLOT_SCALES][0], 0x30);
     assert_int_equal(to.bufs.buf[GLMQ_SLOT_SCALES][1], 0x01);
     assert_int_equal(to.bufs.buf[GLMQ_SLOT_CODES][8], 0x11);
@@ -315,7 +304,7 @@ static void another_global_scale_is_taken_where_it_is_exact(void **state)
     decode_all(&to, b);
     for (int i = 0; i < 32; i++) assert_true(a[i] == b[i]);
     to.enc.scalar = bits_from_f32(0.7f);
-    assert_int_equal(move(&from, &to, NULL), GLMQ_E_INEXACT);
+    assert_int_equal(transcode(&from, &to, NULL), GLMQ_E_INEXACT);
     free_tensor(&from);
     free_tensor(&to);
 }
@@ -327,11 +316,11 @@ static void codes_move_between_the_kinds_of_global_scale(void **state)
 
     to = make_tensor(fp4_nvfp4(FP4_CT), 1, 32);
     back = make_tensor(from.enc, 1, 32);
-    assert_int_equal(move(&from, &to, NULL), GLMQ_OK);
+    assert_int_equal(transcode(&from, &to, NULL), GLMQ_OK);
     assert_int_equal(load_le32(to.bufs.buf[GLMQ_SLOT_GLOBAL]), bits_from_f32(2688));
     assert_memory_equal(to.bufs.buf[GLMQ_SLOT_CODES], from.bufs.buf[GLMQ_SLOT_CODES], 16);
     assert_memory_equal(to.bufs.buf[GLMQ_SLOT_SCALES], from.bufs.buf[GLMQ_SLOT_SCALES], 2);
-    assert_int_equal(move(&to, &back, NULL), GLMQ_OK);
+    assert_int_equal(transcode(&to, &back, NULL), GLMQ_OK);
     assert_same_bytes(&from, &back);
     free_tensor(&from);
     free_tensor(&to);
@@ -350,7 +339,7 @@ static void scales_of_gguf_lose_what_means_nothing(void **state)
     memset(from.bufs.buf[0] + 4, 0x21, 32);
     set_global(&from, 1);
     to = make_tensor(fp4_nvfp4(FP4_MODELOPT), 1, 64);
-    assert_int_equal(move(&from, &to, NULL), GLMQ_OK);
+    assert_int_equal(transcode(&from, &to, NULL), GLMQ_OK);
     assert_memory_equal(to.bufs.buf[GLMQ_SLOT_SCALES], ((uint8_t[]){ 0x38, 0, 0, 0x7e }), 4);
     decode_all(&from, a);
     decode_all(&to, b);
@@ -372,10 +361,10 @@ static void a_scale_needs_a_place(void **state)
     set_global(&wide, 0.5f);
     free(to.bufs.buf[GLMQ_SLOT_GLOBAL]);
     to.bufs.buf[GLMQ_SLOT_GLOBAL] = NULL;
-    assert_int_equal(move(&wide, &to, &err), GLMQ_E_INEXACT);
+    assert_int_equal(transcode(&wide, &to, &err), GLMQ_E_INEXACT);
     assert_string_equal(err.msg, "no place for the global scale 0.5");
     set_global(&wide, 1);
-    assert_int_equal(move(&wide, &to, &err), GLMQ_OK);
+    assert_int_equal(transcode(&wide, &to, &err), GLMQ_OK);
     free_tensor(&from);
     free_tensor(&wide);
     free_tensor(&to);
@@ -389,9 +378,9 @@ static void mxfp4_of_gguf_with_no_number_for_a_scale_does_not_move(void **state)
 
     memset(from.bufs.buf[0], 0x11, 17);
     from.bufs.buf[0][0] = 0xff;
-    assert_int_equal(move(&from, &to, NULL), GLMQ_E_INEXACT);
+    assert_int_equal(transcode(&from, &to, NULL), GLMQ_E_INEXACT);
     from.bufs.buf[0][0] = 0;
-    assert_int_equal(move(&from, &to, NULL), GLMQ_OK);
+    assert_int_equal(transcode(&from, &to, NULL), GLMQ_OK);
     assert_int_equal(to.bufs.buf[GLMQ_SLOT_SCALES][0], 0);
     free_tensor(&from);
     free_tensor(&to);
@@ -406,8 +395,8 @@ static void integers_are_no_four_bit_floats(void **state)
     (void)state;
 
     encode_all(&from, w);
-    assert_int_equal(move(&from, &to, &err), GLMQ_E_INEXACT);
-    assert_int_equal(move(&to, &from, &err), GLMQ_E_INEXACT);
+    assert_int_equal(transcode(&from, &to, &err), GLMQ_E_INEXACT);
+    assert_int_equal(transcode(&to, &from, &err), GLMQ_E_INEXACT);
     free_tensor(&from);
     free_tensor(&to);
 }

@@ -155,8 +155,8 @@ static void any_scale_comes_back(void **state)
     trip t;
     (void)state;
 
-    set_float(in(&c, up, "weight_scale_2"), f32_from_bits(next_lost(0x3a83126f)));
-    set_float(in(&c, up, "input_scale"), f32_from_bits(next_lost(0x3f8147ae)));
+    set_float(find_in(&c, up, "weight_scale_2"), f32_from_bits(next_lost(0x3a83126f)));
+    set_float(find_in(&c, up, "input_scale"), f32_from_bits(next_lost(0x3f8147ae)));
     save(&c);
     t = go(c.folder, at(&w, "ct"), "compressed-tensors:nvfp4");
     assert_int_equal(t.recode, 0);
@@ -207,8 +207,8 @@ static void fused_tensors_get_one_scale(void **state)
         work w = new_work();
         trip t;
 
-        to_ct(&c, gate); /* up has 2 */
-        set_float(in(&c, gate, "weight_global_scale"), gates[i]);
+        to_ct_nvfp4(&c, gate); /* up has 2 */
+        set_float(find_in(&c, gate, "weight_global_scale"), gates[i]);
         save(&c);
         t = go(c.folder, at(&w, "mo"), "nvfp4");
         assert_int_equal(t.recode, recoded[i]);
@@ -257,10 +257,10 @@ static void codes_stay_under_a_scale_that_is_forced_upon_them(void **state)
     trip t;
     (void)state;
 
-    to_ct(&c, gate_module); /* up has 2 */
-    set_float(in(&c, gate_module, "weight_global_scale"), 3.0f);
-    memcpy(in(&c, gate_module, "weight_packed")->data, codes, sizeof codes);
-    memcpy(in(&c, gate_module, "weight_scale")->data, scales, sizeof scales);
+    to_ct_nvfp4(&c, gate_module); /* up has 2 */
+    set_float(find_in(&c, gate_module, "weight_global_scale"), 3.0f);
+    memcpy(find_in(&c, gate_module, "weight_packed")->data, codes, sizeof codes);
+    memcpy(find_in(&c, gate_module, "weight_scale")->data, scales, sizeof scales);
     save(&c);
     t = go(c.folder, at(&w, "mo"), "nvfp4");
     assert_int_equal(t.recode, 1);
@@ -282,10 +282,10 @@ static void a_power_of_two_apart_is_near_across_reciprocals(void **state)
     (void)state;
 
     to_modelopt(&c, gate_module);
-    set_float(in(&c, gate_module, "weight_scale_2"), 0.3f);
-    set_float(in(&c, up, "weight_scale_2"), 4 * 0.3f);
-    memcpy(in(&c, gate_module, "weight")->data, codes, sizeof codes);
-    memcpy(in(&c, gate_module, "weight_scale")->data, scales, sizeof scales);
+    set_float(find_in(&c, gate_module, "weight_scale_2"), 0.3f);
+    set_float(find_in(&c, up, "weight_scale_2"), 4 * 0.3f);
+    memcpy(find_in(&c, gate_module, "weight")->data, codes, sizeof codes);
+    memcpy(find_in(&c, gate_module, "weight_scale")->data, scales, sizeof scales);
     save(&c);
     t = go(c.folder, at(&w, "ct"), "compressed-tensors:nvfp4");
     assert_int_equal(t.recode, 0);
@@ -326,7 +326,7 @@ static void activation_scales_come_along_or_not_at_all(void **state)
     go(c.folder, at(&w, "all"), "compressed-tensors:nvfp4");
     assert_true(number_at(at(&w, "all"),
                           "model.layers.1.mlp.experts.1.up_proj.input_global_scale") == 4.0f);
-    take_from(&c, gate, "input_scale");
+    remove_from(&c, gate, "input_scale");
     save(&c);
     go(c.folder, at(&w, "none"), "nvfp4");
     text = slurp(at(&w, "none/hf_quant_config.json"), &len);
@@ -377,7 +377,7 @@ static void powers_of_two_are_turned_over_exactly(void **state)
         checkpoint c = modelopt_model(MODELOPT("NVFP4"));
         work w = new_work();
         conversion v;
-        set_float(in(&c, up, "weight_scale_2"), scales[i]);
+        set_float(find_in(&c, up, "weight_scale_2"), scales[i]);
         save(&c);
         assert_int_equal(
             conversion_plan(&v, c.folder, "compressed-tensors:nvfp4", at(&w, "ct"), &deep),

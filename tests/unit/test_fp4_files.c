@@ -13,65 +13,6 @@
 
 /* ---- readers: small models bent by hand ---- */
 
-typedef struct opened {
-    glmq_source *src;
-    glmq_graph *g;
-    glmq_status status;
-    glmq_error err;
-} opened;
-
-static opened open_model(checkpoint *c)
-{
-    opened o = { 0 };
-
-    assert_int_equal(glmq_source_open(&o.src, save(c), NULL, &o.err), GLMQ_OK);
-    o.status = glmq_graph_open(&o.g, o.src, NULL, &o.err);
-    return o;
-}
-
-static void shut(opened *o)
-{
-    glmq_graph_close(o->g);
-    glmq_source_close(o->src);
-}
-
-static opened must_open(checkpoint *c)
-{
-    opened o = open_model(c);
-    if (o.status) fail_msg("%s", o.err.msg);
-    return o;
-}
-
-static void must_refuse(checkpoint *c, glmq_status status, const char *words)
-{
-    opened o = open_model(c);
-
-    if (o.status != status || !strstr(o.err.msg, words))
-        fail_msg("%s, expected %s; \"%s\", expected \"%s\"", glmq_status_name(o.status),
-                 glmq_status_name(status), o.status ? o.err.msg : "", words);
-    shut(&o);
-    discard(c);
-}
-
-static void must_not_decode(checkpoint *c, const char *tensor, const char *words)
-{
-    opened o = must_open(c);
-    char hex[33];
-
-    if (glmq_tensor_digest(o.g, glmq_graph_find(o.g, tensor), hex, &o.err) != GLMQ_E_FORMAT ||
-        !strstr(o.err.msg, words) || !strstr(o.err.msg, tensor))
-        fail_msg("\"%s\", expected \"%s\"", o.err.msg, words);
-    shut(&o);
-    discard(c);
-}
-
-static const glmq_problem *problem(const glmq_graph *g, const char *code)
-{
-    for (size_t i = 0; i < glmq_graph_problem_count(g); i++)
-        if (strcmp(glmq_graph_problem(g, i)->code, code) == 0) return glmq_graph_problem(g, i);
-    return NULL;
-}
-
 static const glmq_part *part_of_up(const opened *o)
 {
     return &glmq_graph_find(o->g, up_weight)->part[0];
@@ -142,7 +83,7 @@ static void a_layer_without_its_activation_scale_is_told(void **state)
     checkpoint c = modelopt_model(MODELOPT("NVFP4"));
     opened o;
     (void)state;
-    take_from(&c, up, "input_scale");
+    remove_from(&c, up, "input_scale");
     o = must_open(&c);
     assert_non_null(problem(o.g, "input-scale-missing"));
     shut(&o);
@@ -157,87 +98,87 @@ typedef void (*bend_fn)(checkpoint *);
 
 static void lacks_scale(checkpoint *c)
 {
-    take_from(c, up, "weight_scale");
+    remove_from(c, up, "weight_scale");
 }
 
 static void lacks_global(checkpoint *c)
 {
-    take_from(c, up, "weight_scale_2");
+    remove_from(c, up, "weight_scale_2");
 }
 
 static void lacks_all(checkpoint *c)
 {
-    take_from(c, up, "weight_scale");
-    take_from(c, up, "weight_scale_2");
-    take_from(c, up, "input_scale");
+    remove_from(c, up, "weight_scale");
+    remove_from(c, up, "weight_scale_2");
+    remove_from(c, up, "input_scale");
 }
 
 static void lacks_weight(checkpoint *c)
 {
-    take_from(c, up, "weight");
+    remove_from(c, up, "weight");
 }
 
 static void scales_are_tiled(checkpoint *c)
 {
-    take_from(c, up, "weight_scale");
-    put_in(c, up, "weight_scale", "U8", 1, 512, 0);
+    remove_from(c, up, "weight_scale");
+    add_to(c, up, "weight_scale", "U8", 1, 512, 0);
 }
 
 static void scales_are_padded(checkpoint *c)
 {
-    reshape(in(c, up, "weight_scale"), 2, 128, 4);
+    reshape(find_in(c, up, "weight_scale"), 2, 128, 4);
 }
 
 static void global_is_half(checkpoint *c)
 {
-    take_from(c, up, "weight_scale_2");
-    put_in(c, up, "weight_scale_2", "BF16", 0, 0, 0);
+    remove_from(c, up, "weight_scale_2");
+    add_to(c, up, "weight_scale_2", "BF16", 0, 0, 0);
 }
 
 static void global_is_a_list(checkpoint *c)
 {
-    reshape(in(c, up, "weight_scale_2"), 1, 2, 0);
+    reshape(find_in(c, up, "weight_scale_2"), 1, 2, 0);
 }
 
 static void weight_is_wide(checkpoint *c)
 {
-    reshape(in(c, up, "weight"), 2, 16, 17);
+    reshape(find_in(c, up, "weight"), 2, 16, 17);
 }
 
 static void weight_is_float(checkpoint *c)
 {
-    take_from(c, up, "weight");
-    put_in(c, up, "weight", "BF16", 2, 16, 32);
+    remove_from(c, up, "weight");
+    add_to(c, up, "weight", "BF16", 2, 16, 32);
 }
 
 static void input_is_a_row(checkpoint *c)
 {
-    reshape(in(c, up, "input_scale"), 1, 32, 0);
+    reshape(find_in(c, up, "input_scale"), 1, 32, 0);
 }
 
 static void has_awq(checkpoint *c)
 {
-    put_in(c, up, "pre_quant_scale", "F32", 1, 32, 0);
+    add_to(c, up, "pre_quant_scale", "F32", 1, 32, 0);
 }
 
 static void has_svd(checkpoint *c)
 {
-    put_in(c, up, "svdquant_lora_a", "BF16", 2, 4, 32);
+    add_to(c, up, "svdquant_lora_a", "BF16", 2, 4, 32);
 }
 
 static void has_amax(checkpoint *c)
 {
-    put_in(c, up, "weight_quantizer._amax", "F32", 1, 1, 0);
+    add_to(c, up, "weight_quantizer._amax", "F32", 1, 1, 0);
 }
 
 static void has_state(checkpoint *c)
 {
-    put_in(c, up, "input_quantizer._pre_quant_scale", "F32", 1, 32, 0);
+    add_to(c, up, "input_quantizer._pre_quant_scale", "F32", 1, 32, 0);
 }
 
 static void has_double_scale(checkpoint *c)
 {
-    put_in(c, up, "weight_quantizer._double_scale", "F32", 0, 0, 0);
+    add_to(c, up, "weight_quantizer._double_scale", "F32", 0, 0, 0);
 }
 
 static void malformed_modelopt_is_refused_by_name(void **state)
@@ -291,7 +232,7 @@ static void bad_numbers_are_refused_where_they_are_read(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         checkpoint c = modelopt_model(MODELOPT("NVFP4"));
-        memcpy(in(&c, up, cases[i].leaf)->data, &cases[i].bits, 4);
+        memcpy(find_in(&c, up, cases[i].leaf)->data, &cases[i].bits, 4);
         must_not_decode(&c, up_weight, cases[i].words);
     }
 }
@@ -305,7 +246,7 @@ static void bad_activation_scales_are_refused_before_anything_is_written(void **
         conversion v;
         char dst[300];
 
-        memcpy(in(&c, up, "input_scale")->data, &bad[i], 4);
+        memcpy(find_in(&c, up, "input_scale")->data, &bad[i], 4);
         snprintf(dst, sizeof dst, "%s-out", save(&c));
         assert_int_equal(conversion_plan(&v, c.folder, "compressed-tensors:nvfp4", dst, NULL),
                          GLMQ_E_FORMAT);
@@ -324,7 +265,7 @@ static void a_bad_activation_scale_is_refused_where_the_target_drops_it(void **s
         char dst[300], partial[320];
         glmq_error err;
 
-        memcpy(in(&c, up, "input_scale")->data, &bad[i], 4);
+        memcpy(find_in(&c, up, "input_scale")->data, &bad[i], 4);
         snprintf(dst, sizeof dst, "%s-out", save(&c));
         snprintf(partial, sizeof partial, "%s.partial", dst);
         assert_int_equal(convert(c.folder, dst, "bf16", NULL, NULL, NULL, &err), GLMQ_E_FORMAT);
@@ -346,13 +287,13 @@ static void malformed_compressed_tensors_is_refused_by_name(void **state)
     discard(&c);
 
     c = ct_model();
-    take_from(&c, up, "weight_global_scale");
+    remove_from(&c, up, "weight_global_scale");
     must_refuse(&c, GLMQ_E_FORMAT, "up_proj.weight_global_scale is missing");
     c = ct_model();
-    take_from(&c, up, "weight_scale");
+    remove_from(&c, up, "weight_scale");
     must_refuse(&c, GLMQ_E_FORMAT, "up_proj.weight_packed: its block scales are missing");
     c = ct_model();
-    put_in(&c, up, "weight", "BF16", 2, 16, 32);
+    add_to(&c, up, "weight", "BF16", 2, 16, 32);
     must_refuse(&c, GLMQ_E_FORMAT, "both");
     c = ct_model();
     edit_config(&c, "\"group_size\":16", "\"group_size\":32");
@@ -361,7 +302,7 @@ static void malformed_compressed_tensors_is_refused_by_name(void **state)
     edit_config(&c, "\"group_size\":16", "\"group_size\":24");
     must_refuse(&c, GLMQ_E_FORMAT, "group_size 24");
     c = ct_model();
-    in(&c, up, "weight_scale")->data[3] = 0x7f;
+    find_in(&c, up, "weight_scale")->data[3] = 0x7f;
     must_not_decode(&c, up_weight, "not");
 }
 
@@ -373,15 +314,15 @@ static void experts_in_i8_of_an_fp8_checkpoint_are_mxfp4(void **state)
     (void)state;
 
     set_quantization(&c, "{\"quant_method\":\"fp8\",\"weight_block_size\":[128,128]}");
-    take_from(&c, up, "weight");
-    put_in(&c, up, "weight", "I8", 2, 16, 16);
-    s = put_in(&c, up, "weight_scale_inv", "F8_E8M0", 2, 16, 1);
+    remove_from(&c, up, "weight");
+    add_to(&c, up, "weight", "I8", 2, 16, 16);
+    s = add_to(&c, up, "weight_scale_inv", "F8_E8M0", 2, 16, 1);
     memset(s->data, 0x7f, s->bytes);
     o = must_open(&c);
     assert_int_equal(part_of_up(&o)->enc.variant, FP4_INV);
     assert_int_equal(part_of_up(&o)->enc.group, 32);
     shut(&o);
-    in(&c, up, "weight_scale_inv")->data[5] = 0xff;
+    find_in(&c, up, "weight_scale_inv")->data[5] = 0xff;
     must_not_decode(&c, up_weight, "not a number");
 }
 
@@ -394,9 +335,9 @@ static void fp8_blocks_of_modelopt_are_spread(void **state)
     (void)state;
 
     set_quantization(&c, MODELOPT("fp8_pb_wo"));
-    take_from(&c, up, "weight");
-    put_in(&c, up, "weight", "F8_E4M3", 2, 16, 32);
-    s = put_in(&c, up, "weight_scale", "F32", 2, 1, 1);
+    remove_from(&c, up, "weight");
+    add_to(&c, up, "weight", "F8_E4M3", 2, 16, 32);
+    s = add_to(&c, up, "weight_scale", "F32", 2, 1, 1);
     set_float(s, 0.5f);
     o = must_open(&c);
     assert_string_equal(glmq_graph_format(o.g), "fp8");

@@ -33,17 +33,6 @@ static tensor encoded(glmq_encoding e, float size, uint32_t seed)
     return t;
 }
 
-static glmq_status move(const tensor *from, tensor *to, glmq_error *err)
-{
-    void *scratch = malloc(glmq_transcode_scratch(&from->enc, &to->enc, from->rows, from->cols));
-    glmq_status st;
-    assert_non_null(scratch);
-    st = glmq_transcode_tile(&from->enc, &from->bufs, &to->enc, &to->bufs, whole(from), whole(to),
-                             scratch, err);
-    free(scratch);
-    return st;
-}
-
 /* The answer without codes must be the same unless only codes can fail. */
 static glmq_status ask(const tensor *from, const tensor *to, glmq_error *err)
 {
@@ -71,7 +60,7 @@ static void assert_same_values(const tensor *a, const tensor *b)
 static void assert_moves(const tensor *from, tensor *to)
 {
     glmq_error err;
-    if (ask(from, to, &err) || move(from, to, &err)) fail_msg("%s", err.msg);
+    if (ask(from, to, &err) || transcode(from, to, &err)) fail_msg("%s", err.msg);
     assert_same_values(from, to);
 }
 
@@ -80,7 +69,7 @@ static void assert_refused(const tensor *from, glmq_encoding e, int small, const
 {
     tensor to = make_tensor(e, ROWS, COLS);
     glmq_error err;
-    assert_int_equal(move(from, &to, &err), GLMQ_E_INEXACT);
+    assert_int_equal(transcode(from, &to, &err), GLMQ_E_INEXACT);
     assert_string_equal(err.msg, reason);
     assert_int_equal(ask(from, &to, &err), small ? GLMQ_E_INEXACT : GLMQ_OK);
     if (small) assert_string_equal(err.msg, reason);
