@@ -63,8 +63,10 @@ typedef struct glmq_codes {
     float global;        /* kind LUT; 1 where there is none                         */
     uint8_t divides;     /* the global scale divides                                */
 
-    /* The same codes as they are stored, where that is rows of 32-bit words, lowest bits first,
-     * without a gap; NULL elsewhere.  Rows begin `stream_words` words apart. */
+    /* Who asks with stream_will_do gets the codes still packed, where they are stored so: rows of
+     * 32-bit words, lowest bits first, without a gap, that begin `stream_words` words apart.  q
+     * then has no codes (but perhaps these words).  NULL: the codes are in q. */
+    uint8_t stream_will_do;
     const uint8_t *stream;
     uint64_t stream_words;
 } glmq_codes;
@@ -81,6 +83,7 @@ enum { GLMQ_NEEDS_AMAX = 1 };
 struct glmq_codec {
     const char *name, *about;
     unsigned needs;
+    int takes_stream; /* 1: put_codes() does without q where there is a stream */
 
     /* dtype, shape, bytes and stripes of every slot for rows x cols.  GLMQ_E_FORMAT when
      * the shape cannot be stored so, GLMQ_E_LIMIT on overflow. */

@@ -244,28 +244,37 @@ glmq_status codes_small_run(const codes_target *to, const glmq_codes *from, glmq
 
 /* ---- codes ---- */
 
-static glmq_status bad_code(const codes_target *to, const glmq_codes *from, glmq_tile t, uint64_t r,
-                            uint64_t col, size_t n, int add, glmq_error *err)
+/* The source's codes of columns [col, col + n) of row r, n <= CODES_CHUNK; out of a stream they
+ * are unpacked to `room`, and `col` is a multiple of 32. */
+static const uint8_t *source_codes(const glmq_codes *from, glmq_tile t, uint64_t r, uint64_t col,
+                                   size_t n, uint8_t *room)
 {
-    const uint8_t *q = from->q + r * t.cols + col;
+    if (!from->stream) return from->q + r * t.cols + col;
+    glmq_kernels_now()->unpack[from->bits](
+        from->stream + 4 * (r * from->stream_words + col / 32 * from->bits), n, room);
+    return room;
+}
+
+static glmq_status bad_code(const codes_target *to, const uint8_t *q, uint64_t row, uint64_t col,
+                            size_t n, int add, glmq_error *err)
+{
     for (size_t i = 0; i < n; i++) {
         const int v = q[i] + add;
         if (v < 0 || v >= 1 << to->bits)
             return glmq_fail(err, GLMQ_E_INEXACT,
                              "code %d of row %" PRIu64 ", column %" PRIu64
                              " does not fit the %u bits of %s",
-                             v - (1 << (to->bits - 1)), t.row + r, col + i, to->bits, to->name);
+                             v - (1 << (to->bits - 1)), row, col + i, to->bits, to->name);
     }
     return GLMQ_OK;
 }
 
-static glmq_status shift_run(const codes_target *to, const glmq_codes *from, glmq_tile t,
-                             uint64_t r, uint64_t col, size_t n, int add, uint8_t *out,
-                             glmq_error *err)
+/* n codes from column `col` of a row on. */
+static glmq_status shift_run(const codes_target *to, const uint8_t *q, uint64_t row, uint64_t col,
+                             size_t n, int add, uint8_t *out, glmq_error *err)
 {
-    if (!glmq_kernels_now()->shift(from->q + r * t.cols + col, n, add, (1 << to->bits) - 1, out))
-        return GLMQ_OK;
-    return bad_code(to, from, t, r, col, n, add, err);
+    if (!glmq_kernels_now()->shift(q, n, add, (1 << to->bits) - 1, out)) return GLMQ_OK;
+    return bad_code(to, q, row, col, n, add, err);
 }
 
 /* One distance for all groups? */
@@ -282,20 +291,24 @@ int codes_unchanged(const codes_target *to, const glmq_codes *from)
 glmq_status codes_row(const codes_target *to, const glmq_codes *from, glmq_tile t, uint64_t r,
                       uint64_t col, size_t n, uint8_t *room, const uint8_t **q, glmq_error *err)
 {
-    const uint64_t base = r * from->groups;
+    const uint64_t base = r * from->groups, row = t.row + r;
+    uint8_t unpacked[CODES_CHUNK];
+    const uint8_t *was;
 
-    *q = room;
-    if (is_one_shift(to, from)) {
-        const int add = code_shift(to, from, base);
-        if (add || from->bits > to->bits) return shift_run(to, from, t, r, col, n, add, room, err);
-        *q = from->q + r * t.cols + col;
+    if (codes_unchanged(to, from)) {
+        *q = source_codes(from, t, r, col, n, room);
         return GLMQ_OK;
     }
+    *q = room;
+    was = source_codes(from, t, r, col, n, unpacked);
+    if (is_one_shift(to, from))
+        return shift_run(to, was, row, col, n, code_shift(to, from, base), room, err);
     for (size_t i = 0, run; i < n; i += run) {
         const uint64_t c = col + i, g = from->perm ? (uint64_t)from->perm[c] : c / from->group;
         run = from->perm ? 1 : (size_t)((g + 1) * from->group - c);
         if (run > n - i) run = n - i;
-        GLMQ_TRY(shift_run(to, from, t, r, c, run, code_shift(to, from, base + g), room + i, err));
+        GLMQ_TRY(
+            shift_run(to, was + i, row, c, run, code_shift(to, from, base + g), room + i, err));
     }
     return GLMQ_OK;
 }

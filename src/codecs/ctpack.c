@@ -136,6 +136,7 @@ static size_t ctpack_print(const glmq_encoding *e, char *text, size_t cap)
 const glmq_codec glmq_codec_ctpack = {
     .name = "ctpack",
     .about = "2 to 8-bit integers packed in words (compressed-tensors pack-quantized)",
+    .takes_stream = 1,
     .layout = ctpack_layout,
     .check = ctpack_check,
     .decode = ctpack_decode,

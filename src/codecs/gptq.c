@@ -204,6 +204,7 @@ static size_t gptq_print(const glmq_encoding *e, char *text, size_t cap)
 const glmq_codec glmq_codec_gptq = {
     .name = "gptq",
     .about = "2 to 8-bit integers in groups, input dimension first (GPTQ, AutoRound)",
+    .takes_stream = 1,
     .layout = gptq_layout,
     .check = gptq_check,
     .decode = gptq_decode,

@@ -21,16 +21,22 @@ static inline lanes_f times_less(__m128i codes, int32_t zero, float s)
     return lanes_times(lanes_float(q), s);
 }
 
-/* 16 codes of a stream, which are 2 * bits bytes. */
-static inline uint64_t take_16(const uint8_t *src, unsigned bits)
+static inline lanes_f codes_less(unsigned bits, int32_t zero)
 {
-    if (bits == 4) return load_le64(src);
-    return bits == 2 ? load_le32(src) : load_le32(src) | (uint64_t)load_le16(src + 4) << 32;
+    return lanes_float(lanes_add(lanes_bytes(load_16(codes_of[bits])), lanes_all((uint32_t)-zero)));
 }
 
-static inline lanes_f look_up(lanes_f table, uint64_t codes, unsigned bits)
+/* 16 codes of a stream; above a code stand bits of others. */
+static inline lanes_i take_16(const uint8_t *src, unsigned bits)
 {
-    const lanes_i index = lanes_spread(codes, bits);
+    if (bits == 2) return lanes_shift_each(lanes_all(load_le32(src)), digits_of_2);
+    if (bits == 3)
+        return lanes_shift_each(lanes_halves(load_le32(src), load_le32(src + 2) >> 8), digits_of_3);
+    return lanes_shift_each(lanes_halves(load_le32(src), load_le32(src + 4)), digits_of_4);
+}
+
+static inline lanes_f look_up(lanes_f table, lanes_i index, unsigned bits)
+{
     if (bits == 2) return lanes_look_4(table, index);
     return bits == 3 ? lanes_look_8(table, index) : lanes_look_16(table, index);
 }
@@ -39,8 +45,11 @@ static inline void stream_groups(unsigned bits, const uint8_t *restrict src, siz
                                  size_t group, const int32_t *restrict zero,
                                  const float *restrict s, size_t step, float *restrict w)
 {
+    int32_t less = *zero; /* mostly that of all */
+    lanes_f base = codes_less(bits, less);
     for (size_t g = 0; g < groups; g++) {
-        const lanes_f table = times_less(load_16(codes_of[bits]), zero[g * step], s[g * step]);
+        if (zero[g * step] != less) base = codes_less(bits, less = zero[g * step]);
+        const lanes_f table = lanes_times(base, s[g * step]);
         for (size_t i = 0; i < group; i += 16, w += 16, src += 2 * bits)
             lanes_put(look_up(table, take_16(src, bits), bits), w);
     }

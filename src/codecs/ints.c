@@ -287,7 +287,7 @@ void ints_load_codes(const ints_map *m, uint64_t r, uint64_t rows, uint64_t c, s
         k->unpack[m->bits](p, n, q);
         return;
     }
-    k->transpose(p, m->code_word, words_of(m, n), rows, turned, WORDS);
+    k->transpose[4](p, m->code_word, words_of(m, n), rows, turned, WORDS);
     for (uint64_t i = 0; i < rows; i++) {
         if (m->planar)
             planar_unpack(turned + i * WORDS * 4, n, m->bits, q + i * stride);
@@ -315,14 +315,38 @@ static int has_plain_words(const ints_map *m)
            m->cols * m->bits % 32 == 0;
 }
 
-/* Words of rows become words of columns, nothing is unpacked.  1: that was all. */
+/* Words stay words, turned where they are stored by columns.  1: that was all. */
 static int store_stream(const ints_map *m, const glmq_codes *codes)
 {
-    if (!codes->stream || codes->bits != m->bits || !has_plain_words(m) || m->code_word == 1)
-        return 0;
-    glmq_kernels_now()->transpose(codes->stream, codes->stream_words, m->rows, words_of(m, m->cols),
-                                  m->codes, m->code_word);
+    const size_t words = words_of(m, m->cols);
+
+    if (!codes->stream || codes->bits != m->bits || !has_plain_words(m)) return 0;
+    if (m->code_word != 1)
+        glmq_kernels_now()->transpose[4](codes->stream, codes->stream_words, m->rows, words,
+                                         m->codes, m->code_word);
+    else
+        for (uint64_t r = 0; r < m->rows; r++)
+            memcpy(m->codes + 4 * r * m->code_row, codes->stream + 4 * r * codes->stream_words,
+                   4 * words);
     return 1;
+}
+
+/* The tile's codes as they are packed, if that will do.  Words that lie by columns are turned
+ * into the room of q. */
+static void get_stream(const ints_map *m, glmq_codes *codes)
+{
+    const size_t words = words_of(m, m->cols);
+
+    codes->stream = NULL;
+    if (!codes->q || !codes->stream_will_do || !has_plain_words(m)) return;
+    if (m->code_word == 1) {
+        codes->stream = m->codes;
+        codes->stream_words = m->code_row;
+        return;
+    }
+    glmq_kernels_now()->transpose[4](m->codes, m->code_word, words, m->rows, codes->q, words);
+    codes->stream = codes->q;
+    codes->stream_words = words;
 }
 
 /* q[i]: the codes of row r + i, in the frame of `bits`. */
@@ -352,7 +376,7 @@ static void store_codes(const ints_map *m, uint64_t r, uint64_t rows, uint64_t c
         return;
     }
     for (uint64_t i = 0; i < rows; i++) pack_words(m, q[i], n, turned + i * WORDS * 4);
-    glmq_kernels_now()->transpose(turned, WORDS, rows, words_of(m, n), p, m->code_word);
+    glmq_kernels_now()->transpose[4](turned, WORDS, rows, words_of(m, n), p, m->code_word);
 }
 
 /* ---- encode ---- */
@@ -421,23 +445,22 @@ void ints_encode(const ints_map *m, const float *w)
 
 /* ---- the codes view ---- */
 
-/* Scales of all rows where those of a group lie side by side: ROWS rows of ROWS groups are
- * widened as they lie, and turned. */
+/* Scales of all rows where those of a group lie side by side: turned in blocks, and widened
+ * row by row. */
 static void get_turned_scales(const ints_map *m, float *scale)
 {
     const glmq_kernels *k = glmq_kernels_now();
     const size_t each = float_bytes(m->scale_kind);
-    float square[ROWS][ROWS];
+    uint8_t block[ROWS][CODES_RUN * 4];
 
     for (uint64_t r = 0; r < m->rows; r += ROWS) {
         const uint64_t rows = least(ROWS, m->rows - r);
-        for (uint32_t g = 0; g < m->groups; g += ROWS) {
-            const size_t groups = (size_t)least(ROWS, m->groups - g);
-            for (size_t i = 0; i < groups; i++)
-                k->widen[m->scale_kind](m->scales + each * (r + (g + i) * m->scale_group), rows,
-                                        square[i]);
-            k->transpose((const uint8_t *)square, ROWS, groups, rows,
-                         (uint8_t *)(scale + r * m->groups + g), m->groups);
+        for (uint32_t g = 0; g < m->groups; g += CODES_RUN) {
+            const size_t groups = (size_t)least(CODES_RUN, m->groups - g);
+            k->transpose[each](m->scales + each * (r + g * m->scale_group), m->scale_group, groups,
+                               rows, block[0], sizeof block[0] / each);
+            for (uint64_t i = 0; i < rows; i++)
+                k->widen[m->scale_kind](block[i], groups, scale + (r + i) * m->groups + g);
         }
     }
 }
@@ -488,14 +511,13 @@ void ints_get(const ints_map *m, glmq_codes *codes)
     codes->group = m->group;
     codes->groups = m->groups;
     codes->perm = (const int32_t *)(const void *)m->perm; /* uncut slots are aligned */
-    codes->stream = has_plain_words(m) && m->code_word == 1 ? m->codes : NULL;
-    codes->stream_words = m->code_row;
     codes->lut = NULL;
     codes->global = 1;
     codes->divides = 0;
     get_scales(m, codes->scale);
     get_zeros(m, codes);
-    if (!codes->q) return;
+    get_stream(m, codes);
+    if (!codes->q || codes->stream) return;
     for (uint64_t r = 0; r < m->rows; r += step)
         for (uint64_t c = 0; c < m->cols; c += chunk)
             ints_load_codes(m, r, least(step, m->rows - r), c, (size_t)least(chunk, m->cols - c),
@@ -531,20 +553,15 @@ glmq_status ints_fit(const codes_target *to, const glmq_codes *codes, glmq_tile 
 static void put_scales(const ints_map *m, uint64_t r, uint64_t rows, uint32_t g, uint32_t n,
                        const uint8_t stored[][CODES_RUN * 4])
 {
-    const size_t each = float_bytes(m->scale_kind), across = each * m->scale_group;
-    uint8_t *p = m->scales + each * (r * m->scale_row) + across * g;
+    const size_t each = float_bytes(m->scale_kind);
+    uint8_t *p = m->scales + each * (r * m->scale_row + g * m->scale_group);
 
-    if (m->scale_group <= 1)
+    if (m->scale_group > 1)
+        glmq_kernels_now()->transpose[each](stored[0], sizeof stored[0] / each, rows, n, p,
+                                            m->scale_group);
+    else
         for (uint64_t i = 0; i < rows; i++)
             memcpy(p + each * i * m->scale_row, stored[i], n * each);
-    else if (each == 2)
-        for (uint32_t k = 0; k < n; k++)
-            for (uint64_t i = 0; i < rows; i++)
-                memcpy(p + k * across + 2 * i * m->scale_row, stored[i] + 2 * k, 2);
-    else
-        for (uint32_t k = 0; k < n; k++)
-            for (uint64_t i = 0; i < rows; i++)
-                memcpy(p + k * across + 4 * i * m->scale_row, stored[i] + 4 * k, 4);
 }
 
 /* The zeros of a symmetric tensor, where they are stored: every group's words are alike. */
@@ -608,19 +625,16 @@ glmq_status ints_put(const ints_map *m, const codes_target *to, const glmq_codes
     const uint64_t small_step = SMALL_ROWS / zero_rows(m) * zero_rows(m);
     uint8_t room[ROWS][CODES_CHUNK];
     const uint8_t *row[ROWS];
-    int unchanged;
 
     GLMQ_TRY(codes_fit(to, codes, t, err));
-    unchanged = codes_unchanged(to, codes);
     for (uint64_t r = 0; r < m->rows; r += small_step)
         GLMQ_TRY(put_small(m, to, codes, t, r, least(small_step, m->rows - r), err));
-    if (unchanged && store_stream(m, codes)) return GLMQ_OK;
+    if (codes_unchanged(to, codes) && store_stream(m, codes)) return GLMQ_OK;
     for (uint64_t r = 0; r < m->rows; r += step) {
         const uint64_t rows = least(step, m->rows - r);
         for (uint64_t c = 0; c < m->cols; c += CODES_CHUNK) {
             const size_t n = (size_t)least(CODES_CHUNK, m->cols - c);
-            for (uint64_t i = 0; i < rows; i++) row[i] = codes->q + (r + i) * t.cols + c;
-            for (uint64_t i = 0; i < rows && !unchanged; i++)
+            for (uint64_t i = 0; i < rows; i++)
                 GLMQ_TRY(codes_row(to, codes, t, r + i, c, n, room[i], &row[i], err));
             store_codes(m, r, rows, c, n, row);
         }

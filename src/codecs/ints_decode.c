@@ -259,7 +259,7 @@ static void decode_piece(const ints_map *m, uint64_t r, uint64_t rows, uint64_t 
     uint8_t turned[ROWS * PIECE_WORDS * 4];
     piece_table t;
 
-    if (is_turned(m)) k->transpose(src, m->code_word, words, rows, turned, PIECE_WORDS);
+    if (is_turned(m)) k->transpose[4](src, m->code_word, words, rows, turned, PIECE_WORDS);
     fill_piece(m, r, rows, c / m->group, groups, &t);
     for (uint64_t i = 0; i < rows; i++) {
         if (is_turned(m)) fetch_words(m, r, c * m->bits / 32 + i * words / ROWS, words / ROWS);

@@ -10,8 +10,6 @@
 
 enum { IQ_SCALES = 16 };
 
-static const uint32_t digits_of_3[16] = { 0, 3, 6, 9, 12, 15, 18, 21, 0, 3, 6, 9, 12, 15, 18, 21 };
-
 /* 0.5 + code, 1 + 2 code */
 static const float iq_half_up[16] = { 0.5f, 1.5f, 2.5f,  3.5f,  4.5f,  5.5f,  6.5f,  7.5f,
                                       8.5f, 9.5f, 10.5f, 11.5f, 12.5f, 13.5f, 14.5f, 15.5f };

@@ -80,9 +80,9 @@ typedef struct glmq_kernels {
     void (*halves_get)(const uint8_t *src, size_t groups, size_t half, uint8_t *q);
     void (*halves_put)(const uint8_t *q, size_t groups, size_t half, uint8_t *dst);
 
-    /* dst[c][r] = src[r][c] for 32-bit words; strides in words. */
-    void (*transpose)(const uint8_t *src, size_t src_stride, size_t rows, size_t cols, uint8_t *dst,
-                      size_t dst_stride);
+    /* dst[c][r] = src[r][c] for elements of 2 or 4 bytes; strides in elements. */
+    void (*transpose[5])(const uint8_t *src, size_t src_stride, size_t rows, size_t cols,
+                         uint8_t *dst, size_t dst_stride);
 
     /* w = (q - zero) * s: one zero and scale for all; those of `groups` whole groups of `group`
      * codes one after the other; those of each code's group (I32). */

@@ -269,48 +269,83 @@ static void unpack_wide(const uint8_t *restrict src, size_t n, unsigned bits, ui
     unpack_any(src + i / 8 * bits + i % 8 * bits / 8, n - i, bits, q + i);
 }
 
-enum { SIDE = 16 }; /* words: a cache line */
+/* ---- rows to columns ---- */
+
+enum { SIDE = 16, HALF_SIDE = 8 }; /* words: a cache line; halves */
 
 #ifdef HAVE_LANES
 
-static void turn_square(const uint8_t *restrict src, size_t src_stride, uint8_t *restrict dst,
-                        size_t dst_stride)
+static void turn_words(const uint8_t *restrict src, size_t src_stride, uint8_t *restrict dst,
+                       size_t dst_stride)
 {
     lanes_f v[SIDE];
     for (size_t i = 0; i < SIDE; i++)
-        v[i] = lanes_get((const float *)(const void *)(src + 4 * i * src_stride));
+        v[i] = lanes_get((const float *)(const void *)(src + i * src_stride));
     lanes_turn(v);
-    for (size_t i = 0; i < SIDE; i++) lanes_put(v[i], (float *)(void *)(dst + 4 * i * dst_stride));
+    for (size_t i = 0; i < SIDE; i++) lanes_put(v[i], (float *)(void *)(dst + i * dst_stride));
+}
+
+static void turn_halves(const uint8_t *restrict src, size_t src_stride, uint8_t *restrict dst,
+                        size_t dst_stride)
+{
+    __m128i v[HALF_SIDE];
+    for (size_t i = 0; i < HALF_SIDE; i++) v[i] = load_16(src + i * src_stride);
+    turn_8_halves(v);
+    for (size_t i = 0; i < HALF_SIDE; i++)
+        _mm_storeu_si128((__m128i *)(void *)(dst + i * dst_stride), v[i]);
 }
 
 #else
 
-static void turn_square(const uint8_t *restrict src, size_t src_stride, uint8_t *restrict dst,
-                        size_t dst_stride)
+static void turn_words(const uint8_t *restrict src, size_t src_stride, uint8_t *restrict dst,
+                       size_t dst_stride)
 {
     uint32_t square[SIDE][SIDE], line[SIDE];
-    for (size_t i = 0; i < SIDE; i++) memcpy(square[i], src + 4 * i * src_stride, sizeof line);
+    for (size_t i = 0; i < SIDE; i++) memcpy(square[i], src + i * src_stride, sizeof line);
     for (size_t j = 0; j < SIDE; j++) {
         for (size_t i = 0; i < SIDE; i++) line[i] = square[i][j];
-        memcpy(dst + 4 * j * dst_stride, line, sizeof line);
+        memcpy(dst + j * dst_stride, line, sizeof line);
     }
+}
+
+static void turn_halves(const uint8_t *restrict src, size_t src_stride, uint8_t *restrict dst,
+                        size_t dst_stride)
+{
+    for (size_t i = 0; i < HALF_SIDE; i++)
+        for (size_t j = 0; j < HALF_SIDE; j++)
+            memcpy(dst + j * dst_stride + 2 * i, src + i * src_stride + 2 * j, 2);
 }
 
 #endif
 
-/* In squares: both sides stay in a few cache lines. */
-static void transpose(const uint8_t *restrict src, size_t src_stride, size_t rows, size_t cols,
-                      uint8_t *restrict dst, size_t dst_stride)
+/* In squares of `side` elements of `each` bytes: both sides stay in a few cache lines. */
+static inline void turn(const uint8_t *restrict src, size_t src_stride, size_t rows, size_t cols,
+                        uint8_t *restrict dst, size_t dst_stride, size_t each, size_t side,
+                        void (*square)(const uint8_t *, size_t, uint8_t *, size_t))
 {
-    const size_t whole_rows = rows / SIDE * SIDE, whole_cols = cols / SIDE * SIDE;
+    const size_t whole_rows = rows / side * side, whole_cols = cols / side * side;
 
-    for (size_t r = 0; r < whole_rows; r += SIDE)
-        for (size_t c = 0; c < whole_cols; c += SIDE)
-            turn_square(src + 4 * (r * src_stride + c), src_stride, dst + 4 * (c * dst_stride + r),
-                        dst_stride);
+    src_stride *= each;
+    dst_stride *= each;
+    for (size_t r = 0; r < whole_rows; r += side)
+        for (size_t c = 0; c < whole_cols; c += side)
+            square(src + r * src_stride + each * c, src_stride, dst + c * dst_stride + each * r,
+                   dst_stride);
     for (size_t r = 0; r < rows; r++)
         for (size_t c = r < whole_rows ? whole_cols : 0; c < cols; c++)
-            memcpy(dst + 4 * (c * dst_stride + r), src + 4 * (r * src_stride + c), 4);
+            memcpy(dst + c * dst_stride + each * r, src + r * src_stride + each * c, each);
+}
+
+static void transpose_words(const uint8_t *restrict src, size_t src_stride, size_t rows,
+                            size_t cols, uint8_t *restrict dst, size_t dst_stride)
+{
+    turn(src, src_stride, rows, cols, dst, dst_stride, 4, SIDE, turn_words);
+}
+
+static void transpose_halves(const uint8_t *restrict src, size_t src_stride, size_t rows,
+                             size_t cols, uint8_t *restrict dst, size_t dst_stride)
+{
+    turn(src, src_stride, rows, cols, dst, dst_stride, 2, HALF_SIDE, turn_halves);
 }
 
 /* ---- integers <-> floats ---- */
@@ -587,7 +622,7 @@ const glmq_kernels KERNELS = {
     .unpack = { NULL, NULL, unpack_2, unpack_3, unpack_4, unpack_5, unpack_6, unpack_7, unpack_8 },
     .pack = { NULL, NULL, pack_2, pack_3, pack_4, pack_5, pack_6, pack_7, pack_8 },
     .unpack_wide = unpack_wide,
-    .transpose = transpose,
+    .transpose = { [2] = transpose_halves, [4] = transpose_words },
     .scale = scale,
     .scale_groups = scale_groups,
     .scale_by = scale_by,

@@ -31,9 +31,13 @@ static inline void put_f16(__m256 lo, __m256 hi, uint8_t *p)
     _mm_storeu_si128(to + 1, _mm256_cvtps_ph(hi, _MM_FROUND_TO_NEAREST_INT));
 }
 
-/* Digits of two bits in a word. */
+/* Where digits of two bits begin in a word, and eight of three or four bits in each of two. */
 static const uint32_t digits_of_2[16] = {
     0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
+};
+static const uint32_t digits_of_3[16] = { 0, 3, 6, 9, 12, 15, 18, 21, 0, 3, 6, 9, 12, 15, 18, 21 };
+static const uint32_t digits_of_4[16] = {
+    0, 4, 8, 12, 16, 20, 24, 28, 0, 4, 8, 12, 16, 20, 24, 28
 };
 
 /* Eight rows of eight become columns. */
@@ -53,6 +57,24 @@ static inline void turn_8(__m256 v[8])
     for (int i = 0; i < 4; i++) {
         v[i] = _mm256_permute2f128_ps(b[i], b[i + 4], 0x20);
         v[i + 4] = _mm256_permute2f128_ps(b[i], b[i + 4], 0x31);
+    }
+}
+
+/* Eight rows of eight halves become columns. */
+static inline void turn_8_halves(__m128i v[8])
+{
+    __m128i a[8], b[8];
+    for (int i = 0; i < 4; i++) { /* rows i and i + 4, column by column */
+        a[2 * i] = _mm_unpacklo_epi16(v[i], v[i + 4]);
+        a[2 * i + 1] = _mm_unpackhi_epi16(v[i], v[i + 4]);
+    }
+    for (int i = 0; i < 4; i++) { /* every other row */
+        b[2 * i] = _mm_unpacklo_epi16(a[i], a[i + 4]);
+        b[2 * i + 1] = _mm_unpackhi_epi16(a[i], a[i + 4]);
+    }
+    for (int i = 0; i < 4; i++) { /* all */
+        v[2 * i] = _mm_unpacklo_epi16(b[i], b[i + 4]);
+        v[2 * i + 1] = _mm_unpackhi_epi16(b[i], b[i + 4]);
     }
 }
 
@@ -143,15 +165,6 @@ static inline void lanes_turn(lanes_f v[16])
             v[4 * odd + k] = quarters(x, y, 0);
             v[4 * odd + k + 8] = quarters(x, y, 1);
         }
-}
-
-/* Sixteen codes of up to four bits, one to a lane; above a code stand bits of others. */
-static inline lanes_i lanes_spread(uint64_t codes, unsigned bits)
-{
-    const __m512i step = _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14);
-    const __m512i by = _mm512_mullo_epi64(step, _mm512_set1_epi64(bits));
-    const __m512i v = _mm512_srlv_epi64(_mm512_set1_epi64((int64_t)codes), by);
-    return _mm512_mask_blend_epi32(0xaaaa, v, _mm512_slli_epi64(v, 32 - bits));
 }
 
 static inline lanes_i lanes_and(lanes_i a, uint32_t mask)
@@ -334,19 +347,6 @@ static inline lanes_f lanes_times_all(lanes_f v, const float s[16])
 {
     return (lanes_f){ _mm256_mul_ps(v.lo, _mm256_loadu_ps(s)),
                       _mm256_mul_ps(v.hi, _mm256_loadu_ps(s + 8)) };
-}
-
-static inline __m256i spread_8(uint64_t codes, unsigned bits)
-{
-    const int64_t two = 2 * bits;
-    const __m256i by = _mm256_setr_epi64x(0, two, 2 * two, 3 * two);
-    const __m256i v = _mm256_srlv_epi64(_mm256_set1_epi64x((int64_t)codes), by);
-    return _mm256_blend_epi32(v, _mm256_slli_epi64(v, 32 - (int)bits), 0xaa);
-}
-
-static inline lanes_i lanes_spread(uint64_t codes, unsigned bits)
-{
-    return (lanes_i){ spread_8(codes, bits), spread_8(codes >> 8 * bits, bits) };
 }
 
 static inline lanes_i lanes_and(lanes_i a, uint32_t mask)

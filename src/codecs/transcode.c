@@ -264,21 +264,22 @@ size_t glmq_transcode_scratch(const glmq_encoding *from, const glmq_encoding *to
     return plan_scratch(from, rows, cols, &p) ? SIZE_MAX : 2 * (size_t)p.bytes;
 }
 
-static glmq_codes view_in(uint8_t *at, const scratch_plan *p)
+static glmq_codes view_in(uint8_t *at, const scratch_plan *p, int stream_will_do)
 {
     return (glmq_codes){
         .scale = (float *)(void *)at,
         .offset = (float *)(void *)(at + p->offset),
         .zero = (int16_t *)(void *)(at + p->zero),
         .q = at + p->q,
+        .stream_will_do = (uint8_t)stream_will_do,
     };
 }
 
 glmq_status glmq_transcode_tile(const glmq_encoding *from, const glmq_bufs *in,
                                 const glmq_encoding *to, glmq_bufs *out, glmq_tile in_tile,
-                                glmq_tile out_tile, void *scratch, glmq_error *err)
+                                glmq_tile out_tile, void *scratch, glmq_codes *moved,
+                                glmq_error *err)
 {
-    glmq_codes codes;
     scratch_plan p;
 
     if (!from->codec->get_codes || !to->codec->put_codes)
@@ -289,9 +290,9 @@ glmq_status glmq_transcode_tile(const glmq_encoding *from, const glmq_bufs *in,
         return glmq_fail(err, GLMQ_E_ARG,
                          "a tile of %" PRIu64 " x %" PRIu64 " to one of %" PRIu64 " x %" PRIu64,
                          in_tile.rows, in_tile.cols, out_tile.rows, out_tile.cols);
-    codes = view_in(scratch, &p);
-    from->codec->get_codes(from, in, in_tile, &codes);
-    return to->codec->put_codes(to, &codes, out_tile, out, err);
+    *moved = view_in(scratch, &p, to->codec->takes_stream);
+    from->codec->get_codes(from, in, in_tile, moved);
+    return to->codec->put_codes(to, moved, out_tile, out, err);
 }
 
 /* Scale times (code less zero), one product: the same bits from every codec.  (Views with an
@@ -301,24 +302,37 @@ static int is_one_product(const glmq_encoding *e)
     return e->codec->get_codes && !has_offset(e) && !e->act_order && fp4_global_of(e) == FP4_NOT;
 }
 
+static int same_codes(const glmq_codes *a, const glmq_codes *b, glmq_tile t)
+{
+    const size_t row = (size_t)t.cols * a->bits / 8; /* whole words */
+
+    if (!a->stream != !b->stream) return 0;
+    if (!a->stream) return memcmp(a->q, b->q, (size_t)(t.rows * t.cols)) == 0;
+    for (uint64_t r = 0; r < t.rows; r++)
+        if (memcmp(a->stream + 4 * r * a->stream_words, b->stream + 4 * r * b->stream_words, row) !=
+            0)
+            return 0;
+    return 1;
+}
+
 int glmq_transcode_returned(const glmq_encoding *from, const glmq_encoding *to,
-                            const glmq_bufs *out, glmq_tile t, void *scratch)
+                            const glmq_bufs *out, glmq_tile t, void *scratch,
+                            const glmq_codes *moved)
 {
     const uint32_t groups = glmq_encoding_groups(from, t.cols);
-    glmq_codes was, is;
+    glmq_codes is;
     scratch_plan p;
 
     if (!is_one_product(from) || !is_one_product(to) || frame_of(from) != frame_of(to) ||
         glmq_encoding_group(from, t.cols) != glmq_encoding_group(to, t.cols) ||
         plan_scratch(from, t.rows, t.cols, &p))
         return 0;
-    was = view_in(scratch, &p);
-    is = view_in((uint8_t *)scratch + p.bytes, &p);
+    is = view_in((uint8_t *)scratch + p.bytes, &p, moved->stream != NULL);
     to->codec->get_codes(to, out, t, &is);
     return is.kind == GLMQ_CODES_INT &&
-           memcmp(is.scale, was.scale, (size_t)(t.rows * groups) * sizeof *is.scale) == 0 &&
-           memcmp(is.zero, was.zero, (size_t)(t.rows * groups) * sizeof *is.zero) == 0 &&
-           memcmp(is.q, was.q, (size_t)(t.rows * t.cols)) == 0;
+           memcmp(is.scale, moved->scale, (size_t)(t.rows * groups) * sizeof *is.scale) == 0 &&
+           memcmp(is.zero, moved->zero, (size_t)(t.rows * groups) * sizeof *is.zero) == 0 &&
+           same_codes(moved, &is, t);
 }
 
 /* Integers times these are +0, or of a sign and a size.  Asked of the bits, from those of the
@@ -330,27 +344,34 @@ static int all_positive(const float *scale, size_t n)
     return !bad;
 }
 
-int glmq_transcode_values(const glmq_encoding *from, glmq_tile t, void *scratch, uint64_t first,
-                          uint64_t rows, float *w, int *canonical)
+/* The values of one row, some groups at a time. */
+static void scale_row(const glmq_codes *c, uint64_t cols, uint64_t r, float *w)
 {
     enum { RUN = 64 };
-    const uint32_t group = glmq_encoding_group(from, t.cols);
+    const glmq_kernels *k = glmq_kernels_now();
+    const uint64_t first = r * c->groups, group = c->group;
     int32_t zero[RUN];
-    glmq_codes codes;
-    scratch_plan p;
-    size_t begin, count;
 
-    if (!is_one_product(from) || t.cols % group || plan_scratch(from, t.rows, t.cols, &p)) return 0;
-    codes = view_in(scratch, &p);
-    begin = (size_t)(first * (t.cols / group));
-    count = (size_t)(rows * (t.cols / group));
-    for (size_t i = 0, n; i < count; i += n) {
-        const size_t g = begin + i;
-        n = count - i < RUN ? count - i : RUN;
-        for (size_t k = 0; k < n; k++) zero[k] = codes.zero[g + k];
-        glmq_kernels_now()->scale_groups(codes.q + g * group, n, group, zero, codes.scale + g,
-                                         w + i * group);
+    for (uint32_t g = 0, n; g < c->groups; g += n) {
+        const float *s = c->scale + first + g;
+        float *to = w + g * group;
+        n = c->groups - g < RUN ? c->groups - g : RUN;
+        for (uint32_t i = 0; i < n; i++) zero[i] = c->zero[first + g + i];
+        if (c->stream)
+            k->stream_groups[c->bits](c->stream + 4 * r * c->stream_words + g * group * c->bits / 8,
+                                      n, group, zero, s, 1, to);
+        else
+            k->scale_groups(c->q + r * cols + g * group, n, group, zero, s, to);
     }
-    *canonical = all_positive(codes.scale + begin, count);
+}
+
+int glmq_transcode_values(const glmq_encoding *from, glmq_tile t, const glmq_codes *moved,
+                          uint64_t first, uint64_t rows, float *w, int *canonical)
+{
+    if (!is_one_product(from) || t.cols % moved->group) return 0;
+    if (moved->stream && (moved->group % 16 || !glmq_kernels_now()->stream_groups[moved->bits]))
+        return 0;
+    for (uint64_t r = 0; r < rows; r++) scale_row(moved, t.cols, first + r, w + r * t.cols);
+    *canonical = all_positive(moved->scale + first * moved->groups, (size_t)(rows * moved->groups));
     return 1;
 }

@@ -14,19 +14,22 @@ glmq_travel glmq_transcode_judge(const glmq_part *from, const glmq_part *to, cha
 
 /* Moves one tile through the codes view.  GLMQ_E_INEXACT: the target cannot hold them;
  * the caller starts the tensor again through f32.  `scratch` is of the size that
- * glmq_transcode_scratch() says for the tile's rows. */
+ * glmq_transcode_scratch() says for the tile's rows.  *moved is the source's view, valid until
+ * the scratch or the source's buffers change. */
 glmq_status glmq_transcode_tile(const glmq_encoding *from, const glmq_bufs *in,
                                 const glmq_encoding *to, glmq_bufs *out, glmq_tile in_tile,
-                                glmq_tile out_tile, void *scratch, glmq_error *err);
+                                glmq_tile out_tile, void *scratch, glmq_codes *moved,
+                                glmq_error *err);
 /* Right after it, with the same scratch: reads the codes back out of the target.  1: they are
  * the source's in the same frame, so that the values are the same too; 0: the views do not
  * compare one to one, or differ, and only the values can tell. */
 int glmq_transcode_returned(const glmq_encoding *from, const glmq_encoding *to,
-                            const glmq_bufs *out, glmq_tile out_tile, void *scratch);
-/* Likewise: the source's values of n rows of the tile, from its row `first` on, out of the codes
- * that moved.  0: its decoder has to give them, for any rows.  *canonical: no zero with a sign
- * and no NaN is among them. */
-int glmq_transcode_values(const glmq_encoding *from, glmq_tile in_tile, void *scratch,
+                            const glmq_bufs *out, glmq_tile out_tile, void *scratch,
+                            const glmq_codes *moved);
+/* The source's values of n rows of the tile, from its row `first` on, out of the codes that
+ * moved.  0: its decoder has to give them, for any rows.  *canonical: no zero with a sign and
+ * no NaN is among them. */
+int glmq_transcode_values(const glmq_encoding *from, glmq_tile in_tile, const glmq_codes *moved,
                           uint64_t first, uint64_t n, float *w, int *canonical);
 size_t glmq_transcode_scratch(const glmq_encoding *from, const glmq_encoding *to, uint64_t rows,
                               uint64_t cols);

@@ -68,6 +68,7 @@ struct glmq_mover {
     uint64_t tile_rows, chunk_rows;
     part_job part[GLMQ_PARTS_MAX];
     buffer w, r, g, scratch; /* source values, result values, a part's own rows     */
+    glmq_codes moved;        /* the view of the tile whose codes went last          */
     glmq_hash *source, *result;
     glmq_gauge gauge;
     char reason[256];
@@ -273,16 +274,17 @@ static glmq_status move_codes(glmq_mover *m, part_job *j, glmq_bufs *out, uint64
         const uint64_t rows = glmq_cut_row(j->to, t->rows, t->cols, row + n) - to_row;
         const glmq_tile tile = tile_of(j->to, to_row, rows);
         GLMQ_TRY(glmq_transcode_tile(enc, in, &j->put, out, tile_of(from, to_row, rows), tile,
-                                     m->scratch.data, err));
+                                     m->scratch.data, &m->moved, err));
         if (!m->to->probe)
-            j->returned = glmq_transcode_returned(enc, &j->enc, out, tile, m->scratch.data);
+            j->returned =
+                glmq_transcode_returned(enc, &j->enc, out, tile, m->scratch.data, &m->moved);
         return GLMQ_OK;
     }
     for (uint64_t at = 0; at < n; at += cut->stride)
         GLMQ_TRY(glmq_transcode_tile(
             enc, in, &j->put, out, tile_of(from, row + at + cut->first, cut->count),
             tile_of(j->to, to_row + at / cut->stride * cut->count, cut->count), m->scratch.data,
-            err));
+            &m->moved, err));
     return GLMQ_OK;
 }
 
@@ -419,7 +421,7 @@ static glmq_status late_values(glmq_mover *m, uint64_t row, uint64_t n, glmq_err
     for (uint64_t r = 0, some; r < n; r += some) {
         int canonical = 0;
         some = n - r < step ? n - r : step;
-        if (!glmq_transcode_values(m->enc[0], tile, m->scratch.data, r, some, w, &canonical)) {
+        if (!glmq_transcode_values(m->enc[0], tile, &m->moved, r, some, w, &canonical)) {
             some = n; /* never after the first: it is the encoding's answer */
             GLMQ_TRY(read_values(m, row, n, w, err));
         }

@@ -69,10 +69,11 @@ static inline glmq_tile whole(const tensor *t)
 static inline glmq_status transcode(const tensor *from, tensor *to, glmq_error *err)
 {
     void *scratch = malloc(glmq_transcode_scratch(&from->enc, &to->enc, from->rows, from->cols));
+    glmq_codes moved;
     glmq_status st;
     assert_non_null(scratch);
     st = glmq_transcode_tile(&from->enc, &from->bufs, &to->enc, &to->bufs, whole(from), whole(to),
-                             scratch, err);
+                             scratch, &moved, err);
     free(scratch);
     return st;
 }

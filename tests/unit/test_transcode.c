@@ -13,6 +13,13 @@ static glmq_encoding ct(int bits, uint32_t group, int zero_kind, glmq_dtype scal
     return int_encoding("ctpack", bits, group, zero_kind, scale, CT_ZERO_PACKED);
 }
 
+/* Ten codes of three bits to a word. */
+static glmq_encoding loose(int bits, uint32_t group)
+{
+    return int_encoding("ctpack", bits, group, GLMQ_ZERO_STORED, GLMQ_DT_F16,
+                        CT_ZERO_PACKED | CT_LOOSE);
+}
+
 static glmq_encoding gptq(int bits, uint32_t group, int zero_kind, int version)
 {
     return int_encoding("gptq", bits, group, zero_kind, GLMQ_DT_F16, version);
@@ -97,6 +104,41 @@ static void a_triangle_ends_with_the_bytes_it_began_with(void **state)
     free_tensor(&d);
 }
 
+/* Words of one go as words, or are unpacked where the other has no such: rows longer than what
+ * is unpacked at a time. */
+static void packed_codes_move_between_packings(void **state)
+{
+    const struct {
+        glmq_encoding a, b;
+    } pairs[] = {
+        { ct(4, 64, GLMQ_ZERO_MID, GLMQ_DT_F16), ct(4, 32, GLMQ_ZERO_MID, GLMQ_DT_F16) },
+        { ct(4, 0, GLMQ_ZERO_MID, GLMQ_DT_F16), gptq(4, 0, GLMQ_ZERO_MID, GPTQ_V1) },
+        { ct(8, 64, GLMQ_ZERO_MID, GLMQ_DT_F16), gptq(8, 32, GLMQ_ZERO_MID, GPTQ_V2) },
+        { ct(4, 64, GLMQ_ZERO_STORED, GLMQ_DT_F16), gptq(8, 64, GLMQ_ZERO_STORED, GPTQ_V2) },
+        { ct(3, 32, GLMQ_ZERO_STORED, GLMQ_DT_F16), gptq(4, 32, GLMQ_ZERO_STORED, GPTQ_V1) },
+        { ct(3, 64, GLMQ_ZERO_STORED, GLMQ_DT_F16), loose(3, 64) },
+    };
+    enum { WIDE = 640 };
+    float *w = make_weights(ROWS * WIDE, 0.25f, 6), *x = malloc(ROWS * WIDE * sizeof *x);
+    glmq_error err;
+    (void)state;
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        tensor a = make_tensor(pairs[i].a, ROWS, WIDE), b = make_tensor(pairs[i].b, ROWS, WIDE);
+        tensor c = make_tensor(pairs[i].a, ROWS, WIDE);
+        encode_all(&a, w);
+        if (transcode(&a, &b, &err) || transcode(&b, &c, &err)) fail_msg("%s", err.msg);
+        assert_same_bytes(&a, &c);
+        decode_all(&a, w);
+        decode_all(&b, x);
+        assert_memory_equal(w, x, ROWS * WIDE * sizeof *x);
+        free_tensor(&a);
+        free_tensor(&b);
+        free_tensor(&c);
+    }
+    free(w);
+    free(x);
+}
+
 /* ---- the proof by codes ---- */
 
 /* 1: the codes come back as they were, unless a byte of slot `spoil` was changed meanwhile.
@@ -106,20 +148,21 @@ static int returns(const tensor *from, tensor *to, int spoil)
     void *scratch = malloc(glmq_transcode_scratch(&from->enc, &to->enc, ROWS, COLS));
     float *w = malloc(ROWS * COLS * sizeof *w), *direct = malloc(ROWS * COLS * sizeof *w);
     int canonical = 0, same;
+    glmq_codes moved;
     glmq_error err;
 
     assert_true(scratch && w && direct);
     if (glmq_transcode_tile(&from->enc, &from->bufs, &to->enc, &to->bufs, whole(from), whole(to),
-                            scratch, &err))
+                            scratch, &moved, &err))
         fail_msg("%s", err.msg);
     if (spoil >= 0) to->bufs.buf[spoil][5] ^= 0x10;
-    same = glmq_transcode_returned(&from->enc, &to->enc, &to->bufs, whole(to), scratch);
+    same = glmq_transcode_returned(&from->enc, &to->enc, &to->bufs, whole(to), scratch, &moved);
     decode_all(from, direct);
-    if (glmq_transcode_values(&from->enc, whole(from), scratch, 0, ROWS, w, &canonical)) {
+    if (glmq_transcode_values(&from->enc, whole(from), &moved, 0, ROWS, w, &canonical)) {
         int some;
         assert_memory_equal(w, direct, ROWS * COLS * sizeof *w);
         assert_int_equal(
-            glmq_transcode_values(&from->enc, whole(from), scratch, 2, 3, direct, &some), 1);
+            glmq_transcode_values(&from->enc, whole(from), &moved, 2, 3, direct, &some), 1);
         assert_memory_equal(w + 2 * COLS, direct, 3 * COLS * sizeof *w);
         for (int i = 0; canonical && i < ROWS * COLS; i++)
             assert_true(!isnan(w[i]) && !(w[i] == 0 && signbit(w[i])));
@@ -141,6 +184,8 @@ static void codes_that_come_back_prove_the_values(void **state)
     assert_true(returns(&a, &c, -1));
     assert_false(returns(&a, &c, GLMQ_SLOT_CODES));
     assert_false(returns(&a, &c, GLMQ_SLOT_SCALES));
+    assert_true(returns(&c, &a, -1));
+    assert_false(returns(&c, &a, GLMQ_SLOT_CODES));
     free_tensor(&a);
     free_tensor(&b);
     free_tensor(&c);
@@ -163,6 +208,12 @@ static void views_that_differ_leave_the_proof_to_the_values(void **state)
     tensor b = make_tensor(array_encoding("q4_0"), ROWS, COLS);
     (void)state;
     assert_false(returns(&a, &b, -1)); /* groups of 128 and of 32 */
+    assert_same_values(&a, &b);
+    free_tensor(&a);
+    free_tensor(&b);
+    a = encoded(ct(3, 64, GLMQ_ZERO_STORED, GLMQ_DT_F16), 0.05f, 3);
+    b = make_tensor(loose(3, 64), ROWS, COLS);
+    assert_false(returns(&a, &b, -1)); /* words of other codes */
     assert_same_values(&a, &b);
     free_tensor(&a);
     free_tensor(&b);
@@ -565,6 +616,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_triangle_ends_with_the_bytes_it_began_with),
+        cmocka_unit_test(packed_codes_move_between_packings),
         cmocka_unit_test(codes_that_come_back_prove_the_values),
         cmocka_unit_test(zero_points_that_come_back_are_part_of_the_proof),
         cmocka_unit_test(views_that_differ_leave_the_proof_to_the_values),
