@@ -55,8 +55,32 @@ static void block_encode(const block_type *b, glmq_tile t, const float *w, const
     glmq_kernels_now()->block_encode[b->kind](w, blocks_of(t), first_block(b, bufs, t));
 }
 
+/* The halves that begin at `at` in each block, as floats. */
+static void get_halves(const block_type *b, const uint8_t *at, size_t blocks, float *v)
+{
+    uint8_t run[CODES_RUN * 2];
+
+    for (size_t i = 0, n; i < blocks; i += n, at += n * b->bytes) {
+        n = blocks - i < CODES_RUN ? blocks - i : CODES_RUN;
+        for (size_t k = 0; k < n; k++) memcpy(run + 2 * k, at + k * b->bytes, 2);
+        glmq_kernels_now()->widen[FLOAT_F16](run, n, v + i);
+    }
+}
+
+/* Four bits lie in nibbles, 16 bytes at the end of a block. */
+static int has_nibbles(const block_type *b)
+{
+    return b->bits == 4;
+}
+
+static size_t first_nibbles(const block_type *b)
+{
+    return b->bytes - BLOCK_WEIGHTS / 2;
+}
+
 static void block_get(const block_type *b, const glmq_bufs *bufs, glmq_tile t, glmq_codes *codes)
 {
+    const glmq_kernels *k = glmq_kernels_now();
     const size_t blocks = blocks_of(t);
     const uint8_t *p = first_block(b, bufs, t);
     const int16_t zero = (int16_t)(b->has_offset ? 0 : 1 << (b->bits - 1));
@@ -71,12 +95,21 @@ static void block_get(const block_type *b, const glmq_bufs *bufs, glmq_tile t, g
     codes->lut = NULL;
     codes->global = 1;
     codes->divides = 0;
+    codes->stream = NULL;
+    get_halves(b, p, blocks, codes->scale);
+    if (b->has_offset) get_halves(b, p + 2, blocks, codes->offset);
     for (size_t i = 0; i < blocks; i++) {
-        codes->scale[i] = f32_from_f16(load_le16(p + i * b->bytes));
         codes->zero[i] = zero;
-        codes->offset[i] = b->has_offset ? f32_from_f16(load_le16(p + i * b->bytes + 2)) : 0;
+        if (!b->has_offset) codes->offset[i] = 0;
     }
-    if (codes->q) glmq_kernels_now()->block_get[b->kind](p, blocks, codes->q);
+    if (!codes->q) return;
+    if (!codes->stream_will_do || !has_nibbles(b)) {
+        k->block_get[b->kind](p, blocks, codes->q);
+        return;
+    }
+    k->halves_to_stream(p + first_nibbles(b), b->bytes, blocks, codes->q);
+    codes->stream = codes->q;
+    codes->stream_words = t.cols * b->bits / 32;
 }
 
 static codes_target block_target(const block_type *b, uint64_t cols)
@@ -113,17 +146,22 @@ static glmq_status put_small(const block_type *b, const codes_target *to, const 
 static glmq_status put_row(const block_type *b, const codes_target *to, const glmq_codes *codes,
                            glmq_tile t, uint64_t r, uint8_t *row, glmq_error *err)
 {
-    const int unchanged = codes_unchanged(to, codes);
-    const uint64_t chunk = unchanged ? t.cols : CODES_CHUNK;
+    const glmq_kernels *k = glmq_kernels_now();
+    const int unchanged = codes_unchanged(to, codes), whole = unchanged && !codes->stream;
+    const uint64_t chunk = whole ? t.cols : CODES_CHUNK;
     uint8_t room[CODES_CHUNK];
     const uint8_t *q = codes->q + r * t.cols;
 
     GLMQ_TRY(put_small(b, to, codes, t, r, row, err)); /* asks for zeros that codes_row trusts */
+    if (unchanged && codes->stream && codes->bits == b->bits) {
+        k->halves_from_stream(codes->stream + 4 * r * codes->stream_words, to->groups,
+                              row + first_nibbles(b), b->bytes);
+        return GLMQ_OK;
+    }
     for (uint64_t c = 0; c < t.cols; c += chunk) {
         const size_t n = (size_t)(t.cols - c < chunk ? t.cols - c : chunk);
-        if (!unchanged) GLMQ_TRY(codes_row(to, codes, t, r, c, n, room, &q, err));
-        glmq_kernels_now()->block_put[b->kind](q, n / BLOCK_WEIGHTS,
-                                               row + c / BLOCK_WEIGHTS * b->bytes);
+        if (!whole) GLMQ_TRY(codes_row(to, codes, t, r, c, n, room, &q, err));
+        k->block_put[b->kind](q, n / BLOCK_WEIGHTS, row + c / BLOCK_WEIGHTS * b->bytes);
     }
     return GLMQ_OK;
 }
@@ -178,6 +216,7 @@ static glmq_status block_put(const block_type *b, const glmq_codes *codes, glmq_
     const glmq_codec glmq_codec_##symbol = {                                                       \
         .name = #symbol,                                                                           \
         .about = text,                                                                             \
+        .takes_stream = (width) == 4,                                                              \
         .layout = symbol##_layout,                                                                 \
         .decode = symbol##_decode,                                                                 \
         .encode = symbol##_encode,                                                                 \

@@ -79,6 +79,9 @@ typedef struct glmq_kernels {
     /* Groups of 2 * half codes whose first half lies in the low nibbles <-> codes. */
     void (*halves_get)(const uint8_t *src, size_t groups, size_t half, uint8_t *q);
     void (*halves_put)(const uint8_t *q, size_t groups, size_t half, uint8_t *dst);
+    /* Groups of 32 such codes, `stride` bytes apart <-> their bit stream. */
+    void (*halves_to_stream)(const uint8_t *src, size_t stride, size_t groups, uint8_t *stream);
+    void (*halves_from_stream)(const uint8_t *stream, size_t groups, uint8_t *dst, size_t stride);
 
     /* dst[c][r] = src[r][c] for elements of 2 or 4 bytes; strides in elements. */
     void (*transpose[5])(const uint8_t *src, size_t src_stride, size_t rows, size_t cols,

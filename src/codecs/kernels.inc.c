@@ -391,6 +391,43 @@ static void halves_put(const uint8_t *restrict q, size_t groups, size_t half, ui
             store_le64(dst + i, load_le64(q + i) | load_le64(q + half + i) << 4);
 }
 
+static void halves_to_stream(const uint8_t *restrict src, size_t stride, size_t groups,
+                             uint8_t *restrict stream)
+{
+    for (size_t g = 0; g < groups; g++, src += stride, stream += 16) {
+#ifdef HAVE_LANES
+        const __m128i low = _mm_set1_epi8(15), weight = _mm_set1_epi16(0x1001), v = load_16(src);
+        const __m128i first = _mm_maddubs_epi16(_mm_and_si128(v, low), weight);
+        const __m128i second = _mm_maddubs_epi16(_mm_and_si128(_mm_srli_epi16(v, 4), low), weight);
+        _mm_storeu_si128((__m128i *)(void *)stream, _mm_packus_epi16(first, second));
+#else
+        for (size_t i = 0; i < 8; i++) {
+            stream[i] = (uint8_t)((src[2 * i] & 15) | src[2 * i + 1] << 4);
+            stream[8 + i] = (uint8_t)(src[2 * i] >> 4 | (src[2 * i + 1] & 0xf0));
+        }
+#endif
+    }
+}
+
+static void halves_from_stream(const uint8_t *restrict stream, size_t groups, uint8_t *restrict dst,
+                               size_t stride)
+{
+    for (size_t g = 0; g < groups; g++, stream += 16, dst += stride) {
+#ifdef HAVE_LANES
+        const __m128i low = _mm_set1_epi8(15), v = load_16(stream);
+        const __m128i even = _mm_and_si128(v, low);
+        const __m128i odd = _mm_and_si128(_mm_srli_epi16(v, 4), low);
+        const __m128i first = _mm_unpacklo_epi8(even, odd), second = _mm_unpackhi_epi8(even, odd);
+        _mm_storeu_si128((__m128i *)(void *)dst, _mm_or_si128(first, _mm_slli_epi16(second, 4)));
+#else
+        for (size_t i = 0; i < 8; i++) {
+            dst[2 * i] = (uint8_t)((stream[i] & 15) | stream[8 + i] << 4);
+            dst[2 * i + 1] = (uint8_t)(stream[i] >> 4 | (stream[8 + i] & 0xf0));
+        }
+#endif
+    }
+}
+
 static void scale_by(const uint8_t *restrict q, size_t n, const uint8_t *restrict group,
                      const float *restrict zero, const float *restrict s, float *restrict w)
 {
@@ -628,6 +665,8 @@ const glmq_kernels KERNELS = {
     .scale_by = scale_by,
     .halves_get = halves_get,
     .halves_put = halves_put,
+    .halves_to_stream = halves_to_stream,
+    .halves_from_stream = halves_from_stream,
 #ifdef HAVE_LANES
     .stream_groups = { [2] = stream_groups_2, [3] = stream_groups_3, [4] = stream_groups_4,
                        [8] = stream_groups_8 },

@@ -394,6 +394,28 @@ static void every_level_turns_columns_to_the_same_bits(void **state)
         }
 }
 
+/* Group g has codes 0..15 in the low nibbles of 16 bytes, 16..31 in the high ones. */
+static void every_level_turns_halves_to_streams_and_back(void **state)
+{
+    enum { SOME = 5, STRIDE = 18 };
+    uint8_t src[SOME * STRIDE], stream[SOME * 16], back[SOME * STRIDE];
+
+    (void)state;
+    random_bytes(src, sizeof src);
+    for (int level = ISA_BASE; level <= (int)glmq_isa_of_machine(); level++) {
+        const glmq_kernels *k = glmq_kernels_at((glmq_isa_level)level);
+        k->halves_to_stream(src, STRIDE, SOME, stream);
+        for (int g = 0; g < SOME; g++)
+            for (int i = 0; i < 32; i++)
+                assert_int_equal(stream[g * 16 + i / 2] >> i % 2 * 4 & 15,
+                                 src[g * STRIDE + i % 16] >> i / 16 * 4 & 15);
+        for (int g = 0; g < SOME; g++)
+            memcpy(back + g * STRIDE + 16, src + g * STRIDE + 16, STRIDE - 16);
+        k->halves_from_stream(stream, SOME, back, STRIDE);
+        assert_memory_equal(back, src, sizeof src);
+    }
+}
+
 static void every_level_transposes(void **state)
 {
     static const uint8_t untouched[4] = { 0xee, 0xee, 0xee, 0xee };
@@ -428,6 +450,7 @@ int main(void)
         cmocka_unit_test(every_level_scales_signed_bytes_to_the_same_bits),
         cmocka_unit_test(every_level_scales_nibbles_to_the_same_bits),
         cmocka_unit_test(every_level_turns_columns_to_the_same_bits),
+        cmocka_unit_test(every_level_turns_halves_to_streams_and_back),
         cmocka_unit_test(every_level_transposes),
         cmocka_unit_test(every_level_scales_groups_of_e2m1),
     };
