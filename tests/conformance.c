@@ -373,6 +373,50 @@ static void the_codes_view_has_the_decoded_values(void **state)
     for_all(is_view);
 }
 
+/* Code i of row r of a stream. */
+static unsigned code_at(const glmq_codes *k, uint64_t r, uint64_t i)
+{
+    const uint64_t bit = i * k->bits;
+    const uint8_t *p = k->stream + 4 * r * k->stream_words;
+    unsigned code = 0;
+    for (uint64_t b = bit; b < bit + k->bits; b++)
+        code |= (unsigned)(p[b / 8] >> b % 8 & 1) << (b - bit);
+    return code;
+}
+
+static void is_packed(const conformance *c, tensor *t, const float *w)
+{
+    tensor back = make_tensor(t->enc, t->rows, t->cols);
+    const glmq_codec *codec = t->enc.codec;
+    glmq_codes plain, packed;
+    (void)c;
+    fill(t, w);
+    scatter(t);
+    if (codec->get_codes) {
+        plain = codes_of(t);
+        assert_null(plain.stream); /* not asked for */
+        packed = make_codes(t, t->rows);
+        packed.stream_will_do = 1;
+        codec->get_codes(&t->enc, &t->bufs, whole(t), &packed);
+        for (uint64_t i = 0; packed.stream && i < t->rows * t->cols; i++)
+            assert_int_equal(code_at(&packed, i / t->cols, i % t->cols), plain.q[i]);
+        if (codec->takes_stream && !t->enc.act_order) {
+            assert_int_equal(codec->put_codes(&t->enc, &packed, whole(t), &back.bufs, NULL),
+                             GLMQ_OK);
+            assert_same_bytes(t, &back);
+        }
+        free_codes(&plain);
+        free_codes(&packed);
+    }
+    free_tensor(&back);
+}
+
+static void packed_codes_are_the_codes(void **state)
+{
+    (void)state;
+    for_all(is_packed);
+}
+
 /* The buffers of rows from `row` on: cut slots begin at its stripe. */
 static glmq_bufs bufs_from(const tensor *t, uint64_t row)
 {
@@ -636,6 +680,7 @@ int main(void)
         cmocka_unit_test(encoding_the_decoded_changes_nothing),
         cmocka_unit_test(putting_back_the_codes_is_the_identity),
         cmocka_unit_test(the_codes_view_has_the_decoded_values),
+        cmocka_unit_test(packed_codes_are_the_codes),
         cmocka_unit_test(tiles_in_any_split_give_the_same_bytes),
         cmocka_unit_test(no_scale_is_zero_or_infinite),
         cmocka_unit_test(an_overflowing_scale_shows_in_the_weights),

@@ -96,8 +96,8 @@ typedef struct glmq_kernels {
                      const float *s, float *w);
 
     /* w = (q - zero) * s from packed codes; NULL where a level or a width has no such loop.
-     * Groups are of whole sixteens: of a bit stream; of signed bytes, which are codes less 128;
-     * of the nibble at bit `at` of each word.  Zeros and scales are `step` apart. */
+     * At least one group, of whole sixteens: of a bit stream; of signed bytes, which are codes
+     * less 128; of the nibble at bit `at` of each word.  Zeros and scales are `step` apart. */
     void (*stream_groups[BITS_MAX + 1])(const uint8_t *src, size_t groups, size_t group,
                                         const int32_t *zero, const float *s, size_t step, float *w);
     void (*signed_groups)(const uint8_t *src, size_t groups, size_t group, const int32_t *zero,
