@@ -33,8 +33,9 @@ typedef enum glmq_status {
 
 typedef struct glmq_error {
     glmq_status status;
-    int sys;        /* errno behind a GLMQ_E_IO, else 0                        */
-    char msg[1024]; /* one line, terminated, no full stop                      */
+    int sys;          /* errno behind a GLMQ_E_IO, else 0                      */
+    const char *code; /* of the problem that --check makes of it, or NULL      */
+    char msg[1024];   /* one line, terminated, no full stop                    */
 } glmq_error;
 
 /* A fixed word for a status ("format", "io", …).  Never NULL. */

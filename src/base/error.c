@@ -37,14 +37,31 @@ static void format_clean(char *text, size_t cap, const char *format, va_list arg
     glmq_escape(text, cap, raw, (size_t)len);
 }
 
+static glmq_status fill(glmq_error *err, glmq_status status, int sys, const char *code,
+                        const char *format, va_list args)
+{
+    if (!err) return status;
+    err->status = status;
+    err->sys = sys;
+    err->code = code;
+    format_clean(err->msg, sizeof err->msg, format, args);
+    return status;
+}
+
 glmq_status glmq_fail(glmq_error *err, glmq_status status, const char *format, ...)
 {
     va_list args;
-    if (!err) return status;
-    err->status = status;
-    err->sys = 0;
     va_start(args, format);
-    format_clean(err->msg, sizeof err->msg, format, args);
+    fill(err, status, 0, NULL, format, args);
+    va_end(args);
+    return status;
+}
+
+glmq_status glmq_fail_missing(glmq_error *err, glmq_status status, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fill(err, status, 0, "missing-companion", format, args);
     va_end(args);
     return status;
 }
@@ -66,10 +83,8 @@ glmq_status glmq_fail_sys(glmq_error *err, int sys, const char *format, ...)
     char buf[128];
     size_t used;
     if (!err) return GLMQ_E_IO;
-    err->status = GLMQ_E_IO;
-    err->sys = sys;
     va_start(args, format);
-    format_clean(err->msg, sizeof err->msg, format, args);
+    fill(err, GLMQ_E_IO, sys, NULL, format, args);
     va_end(args);
     used = strlen(err->msg);
     snprintf(err->msg + used, sizeof err->msg - used, ": %s", sys_text(sys, buf, sizeof buf));

@@ -10,6 +10,10 @@
 glmq_status glmq_fail(glmq_error *err, glmq_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* Likewise where an array that belongs to others is not stored: the problem's code says so. */
+glmq_status glmq_fail_missing(glmq_error *err, glmq_status status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
 /* GLMQ_E_IO with errno and its text behind the message. */
 glmq_status glmq_fail_sys(glmq_error *err, int sys, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

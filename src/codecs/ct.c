@@ -141,7 +141,7 @@ glmq_status ct_check_perm(glmq_encoding *e, const glmq_bufs *b, uint64_t cols, c
     int trivial = 1;
 
     if (!e->act_order) return GLMQ_OK;
-    if (!perm) return glmq_fail(err, GLMQ_E_FORMAT, "%s: act-order without a g_idx", name);
+    if (!perm) return glmq_fail_missing(err, GLMQ_E_FORMAT, "%s: act-order without a g_idx", name);
     for (uint64_t c = 0; c < cols; c++)
         if (load_le32(perm + 4 * c) == UINT32_MAX) {
             e->act_order = 0;

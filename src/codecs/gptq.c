@@ -137,13 +137,13 @@ static glmq_status gptq_check(glmq_encoding *e, const glmq_bufs *b, uint64_t row
     const uint8_t *zeros = b->buf[GLMQ_SLOT_ZEROS];
     int trivial = 1;
 
-    if (!zeros) return glmq_fail(err, GLMQ_E_FORMAT, "gptq: no zero points are stored");
+    if (!zeros) return glmq_fail_missing(err, GLMQ_E_FORMAT, "gptq: no zero points are stored");
     if (e->zero_kind == GLMQ_ZERO_MID && !is_middle(e, zeros, rows, groups, 0) &&
         !is_middle(e, zeros, rows, groups, 1))
         e->zero_kind = GLMQ_ZERO_STORED;
     if (!e->act_order) return GLMQ_OK;
     if (!b->buf[GLMQ_SLOT_PERM])
-        return glmq_fail(err, GLMQ_E_FORMAT, "gptq: act-order without a g_idx");
+        return glmq_fail_missing(err, GLMQ_E_FORMAT, "gptq: act-order without a g_idx");
     GLMQ_TRY(ints_check_perm("gptq", b->buf[GLMQ_SLOT_PERM], cols, glmq_encoding_group(e, cols),
                              groups, &trivial, err));
     if (trivial) e->act_order = 0;

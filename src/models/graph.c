@@ -214,16 +214,6 @@ void glmq_graph_close(glmq_graph *g)
 
 /* ---- what cannot be read ---- */
 
-/* How readers say that a companion is not there; whatever else is wrong, it is bad. */
-static const char *code_of(const glmq_error *err)
-{
-    static const char *const words[] = { " missing", " without ", " lacks " };
-
-    for (size_t i = 0; i < GLMQ_COUNT(words); i++)
-        if (strstr(err->msg, words[i])) return "missing-companion";
-    return "bad-tensor";
-}
-
 glmq_status glmq_graph_leave_out(glmq_graph *g, const char *name, const char *file, glmq_status st,
                                  glmq_error *err)
 {
@@ -232,7 +222,8 @@ glmq_status glmq_graph_leave_out(glmq_graph *g, const char *name, const char *fi
     if (st != GLMQ_E_FORMAT && st != GLMQ_E_LIMIT) return st;
     kept = glmq_arena_strdup(&g->arena, name);
     if (!kept || glmq_strmap_add(&g->unreadable, kept, strlen(kept), 0, NULL) < 0 ||
-        glmq_graph_note(g, GLMQ_ERROR, code_of(err), name, file, "%s", err->msg))
+        glmq_graph_note(g, GLMQ_ERROR, err->code ? err->code : "bad-tensor", name, file, "%s",
+                        err->msg))
         return glmq_fail(err, GLMQ_E_NOMEM, "problems");
     return GLMQ_OK;
 }

@@ -62,8 +62,8 @@ static glmq_status read_shape(const job *j, const glmq_module *m, uint64_t *rows
     uint64_t v[2];
 
     if (!a)
-        return glmq_fail(err, GLMQ_E_FORMAT, "%.*s.weight_shape is missing", (int)m->name_len,
-                         m->name);
+        return glmq_fail_missing(err, GLMQ_E_FORMAT, "%.*s.weight_shape is missing",
+                                 (int)m->name_len, m->name);
     if (!((a->dtype == GLMQ_DT_I64 && a->bytes == 16) ||
           (a->dtype == GLMQ_DT_I32 && a->bytes == 8)))
         return glmq_fail(err, GLMQ_E_FORMAT, "%s: not two integers", a->name);
@@ -234,10 +234,10 @@ static glmq_status compare(job *j, const glmq_module *m, const ct_scheme *scheme
     if (why && (s || only)) remember(j, m, scheme, why);
     if (s || j->config.count == 0) return GLMQ_OK;
     if (lacks_zeros(only ? only : scheme, e))
-        return glmq_fail(err, GLMQ_E_FORMAT,
-                         "%.*s.weight_zero_point is missing, the config says "
-                         "asymmetric",
-                         (int)m->name_len, m->name);
+        return glmq_fail_missing(err, GLMQ_E_FORMAT,
+                                 "%.*s.weight_zero_point is missing, the config says "
+                                 "asymmetric",
+                                 (int)m->name_len, m->name);
     if (!only)
         return glmq_fail(err, GLMQ_E_FORMAT, "%.*s: no config group describes its arrays",
                          (int)m->name_len, m->name);
@@ -312,11 +312,11 @@ static glmq_status add_integers(job *j, const glmq_module *m, const ct_scheme *s
         return glmq_fail(err, GLMQ_E_FORMAT, "%s: dtype %s, expected I32", codes->name,
                          glmq_dtype_name((glmq_dtype)codes->dtype));
     if (!m->slot[GLMQ_SLOT_SCALES])
-        return glmq_fail(err, GLMQ_E_FORMAT, "%.*s.weight_scale is missing", (int)m->name_len,
-                         m->name);
+        return glmq_fail_missing(err, GLMQ_E_FORMAT, "%.*s.weight_scale is missing",
+                                 (int)m->name_len, m->name);
     if (packed && !m->slot[GLMQ_SLOT_SHAPE])
-        return glmq_fail(err, GLMQ_E_FORMAT, "%.*s.weight_shape is missing", (int)m->name_len,
-                         m->name);
+        return glmq_fail_missing(err, GLMQ_E_FORMAT, "%.*s.weight_shape is missing",
+                                 (int)m->name_len, m->name);
     GLMQ_TRY(measure_shape(j, m, codes, &rows, &cols, err));
     if (packed) GLMQ_TRY(measure_bits(j, scheme, codes, cols, &e, err));
     if (!packed && scheme && scheme->type == CT_INT && scheme->bits >= 2 && scheme->bits < 8)
@@ -397,7 +397,7 @@ static glmq_status add_module(void *user, const glmq_module *m, glmq_error *err)
     if (is_fp8(m->plain)) return add_fp8(j, m, scheme, err);
     while (!m->slot[i]) i++;
     if (!m->plain)
-        return glmq_fail(err, GLMQ_E_FORMAT, "%s: its weight is missing", m->slot[i]->name);
+        return glmq_fail_missing(err, GLMQ_E_FORMAT, "%s: its weight is missing", m->slot[i]->name);
     if (!j->config.fake && m->slot[GLMQ_SLOT_SCALES])
         return glmq_fail(err, GLMQ_E_FORMAT, "both %s in %s and %s are stored", m->plain->name,
                          glmq_dtype_name((glmq_dtype)m->plain->dtype),

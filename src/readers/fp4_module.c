@@ -34,7 +34,7 @@ static glmq_status check_codes(const glmq_module *m, const glmq_array *codes, in
     if (codes->dims[1] > INT32_MAX)
         return glmq_fail(err, GLMQ_E_LIMIT, "%s: %" PRIu64 " columns", codes->name, codes->dims[1]);
     if (m->slot[GLMQ_SLOT_SCALES]) return GLMQ_OK;
-    return glmq_fail(err, GLMQ_E_FORMAT, "%s: its block scales are missing", codes->name);
+    return glmq_fail_missing(err, GLMQ_E_FORMAT, "%s: its block scales are missing", codes->name);
 }
 
 static glmq_status choose(const glmq_module *m, int variant, glmq_encoding *e, glmq_error *err)
@@ -51,8 +51,8 @@ static glmq_status choose(const glmq_module *m, int variant, glmq_encoding *e, g
     }
     e->scale_dtype = s->dtype;
     if (fp4_global_of(e) == FP4_NO_GLOBAL || global) return GLMQ_OK;
-    return glmq_fail(err, GLMQ_E_FORMAT, "%.*s.%s is missing", (int)m->name_len, m->name,
-                     variant == FP4_CT ? "weight_global_scale" : "weight_scale_2");
+    return glmq_fail_missing(err, GLMQ_E_FORMAT, "%.*s.%s is missing", (int)m->name_len, m->name,
+                             variant == FP4_CT ? "weight_global_scale" : "weight_scale_2");
 }
 
 glmq_status glmq_hf_add_fp4(glmq_graph *g, const glmq_catalog *cat, const glmq_module *m,

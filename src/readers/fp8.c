@@ -82,8 +82,8 @@ static glmq_status add_module(void *user, const glmq_module *m, glmq_error *err)
 
     if (!m->quantized) return glmq_hf_add_unscaled(j->g, j->cat, m->plain, j->scale, err);
     if (!m->plain)
-        return glmq_fail(err, GLMQ_E_FORMAT, "%s: its weight is missing",
-                         scales ? scales->name : input->name);
+        return glmq_fail_missing(err, GLMQ_E_FORMAT, "%s: its weight is missing",
+                                 scales ? scales->name : input->name);
     if (!scales && m->plain->dtype != GLMQ_DT_F8_E4M3) {
         GLMQ_TRY(glmq_hf_drop(j->g, j->cat, input, GLMQ_NOTE,
                               "an activation scale of a weight stored in floats", err));
@@ -138,7 +138,8 @@ glmq_status glmq_hf_add_fp8(glmq_graph *g, const glmq_catalog *cat, const glmq_m
     glmq_module whole = *m;
     size_t len;
 
-    if (!s) return glmq_fail(err, GLMQ_E_FORMAT, "%s: FP8 without a scale beside it", w->name);
+    if (!s)
+        return glmq_fail_missing(err, GLMQ_E_FORMAT, "%s: FP8 without a scale beside it", w->name);
     if (w->dtype == GLMQ_DT_F8_E5M2 || w->dtype == GLMQ_DT_F8_E4M3FNUZ ||
         w->dtype == GLMQ_DT_F8_E5M2FNUZ)
         return glmq_fail(err, GLMQ_E_UNSUPPORTED, "%s: FP8 of type %s is not read by this version",

@@ -467,8 +467,8 @@ glmq_status glmq_gptq_add(glmq_gptq_modules *modules, const glmq_module *m, cons
 
     for (size_t i = 0; i < GLMQ_COUNT(slots); i++)
         if (slots[i].required && !m->slot[slots[i].slot])
-            return glmq_fail(err, GLMQ_E_FORMAT, "%.*s.%s is missing", (int)m->name_len, m->name,
-                             slots[i].suffix);
+            return glmq_fail_missing(err, GLMQ_E_FORMAT, "%.*s.%s is missing", (int)m->name_len,
+                                     m->name, slots[i].suffix);
     if (entry) glmq_override_read(entry, &says);
     if (entry) says.key = entry->string;
     says.searched = searched;

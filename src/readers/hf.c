@@ -179,8 +179,8 @@ static glmq_status check_module(const glmq_module *m, const glmq_slot_name *slot
                          m->slot[GLMQ_SLOT_CODES]->name);
     for (size_t i = 0; i < n; i++)
         if (slots[i].required && !m->slot[slots[i].slot])
-            return glmq_fail(err, GLMQ_E_FORMAT, "%.*s.%s is missing", (int)m->name_len, m->name,
-                             slots[i].suffix);
+            return glmq_fail_missing(err, GLMQ_E_FORMAT, "%.*s.%s is missing", (int)m->name_len,
+                                     m->name, slots[i].suffix);
     return GLMQ_OK;
 }
 
@@ -425,8 +425,9 @@ glmq_status glmq_hf_add_plain(glmq_graph *g, const glmq_catalog *cat, const glmq
         /* In a model a matrix of codes is somebody's weight; in a loose file only its name says
          * so, and a list of anything else is still worth showing. */
         if (known || (a->rank > 1 && (g->hp || glmq_ends_with(a->name, ".weight"))))
-            return glmq_fail(err, GLMQ_E_UNSUPPORTED, "%s: %s without the arrays of a known format",
-                             a->name, glmq_dtype_name((glmq_dtype)a->dtype));
+            return glmq_fail_missing(err, GLMQ_E_UNSUPPORTED,
+                                     "%s: %s without the arrays of a known format", a->name,
+                                     glmq_dtype_name((glmq_dtype)a->dtype));
         return glmq_hf_drop(g, cat, a, GLMQ_WARNING, "an unknown array of a type that is no weight",
                             err);
     }
@@ -446,9 +447,9 @@ glmq_status glmq_hf_add_unscaled(glmq_graph *g, const glmq_catalog *cat, const g
 
     if (!codes || a->rank != 2 || !glmq_ends_with(a->name, ".weight"))
         return glmq_hf_add_plain(g, cat, a, err);
-    return glmq_fail(err, GLMQ_E_FORMAT, "%.*s%s is missing, the weight is %s",
-                     (int)(len - strlen("weight")), a->name, scale,
-                     glmq_dtype_name((glmq_dtype)a->dtype));
+    return glmq_fail_missing(err, GLMQ_E_FORMAT, "%.*s%s is missing, the weight is %s",
+                             (int)(len - strlen("weight")), a->name, scale,
+                             glmq_dtype_name((glmq_dtype)a->dtype));
 }
 
 /* ---- quantized modules ---- */
@@ -524,9 +525,9 @@ static glmq_status check_slot(const glmq_module *m, int slot, const glmq_slot_la
     }
     if (!a) {
         if (want->optional) return GLMQ_OK;
-        return glmq_fail(err, GLMQ_E_FORMAT, "%.*s lacks its array of %s %s", (int)m->name_len,
-                         m->name, glmq_dtype_name(want->dtype),
-                         print_dims(want->dims, want->rank, want_text, sizeof want_text));
+        return glmq_fail_missing(err, GLMQ_E_FORMAT, "%.*s lacks its array of %s %s",
+                                 (int)m->name_len, m->name, glmq_dtype_name(want->dtype),
+                                 print_dims(want->dims, want->rank, want_text, sizeof want_text));
     }
     if (a->dtype != want->dtype)
         return glmq_fail(err, GLMQ_E_FORMAT, "%s: dtype %s, expected %s", a->name,

@@ -263,7 +263,8 @@ static glmq_status add_floats(job *j, const glmq_module *m, glmq_error *err)
     const glmq_array *input = m->slot[GLMQ_SLOT_INPUT_SCALE];
 
     if (!m->plain)
-        return glmq_fail(err, GLMQ_E_FORMAT, "%s: its weight is missing", (s ? s : input)->name);
+        return glmq_fail_missing(err, GLMQ_E_FORMAT, "%s: its weight is missing",
+                                 (s ? s : input)->name);
     if (s)
         return glmq_fail(err, GLMQ_E_FORMAT, "%s: dtype %s, though %s is stored", m->plain->name,
                          glmq_dtype_name((glmq_dtype)m->plain->dtype), s->name);

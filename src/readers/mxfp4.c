@@ -38,7 +38,7 @@ static const glmq_array *sibling(const job *j, const glmq_array *a, const char *
 
 static glmq_status check_shapes(const glmq_array *b, const glmq_array *s, glmq_error *err)
 {
-    if (!s) return glmq_fail(err, GLMQ_E_FORMAT, "%s: its scales are missing", b->name);
+    if (!s) return glmq_fail_missing(err, GLMQ_E_FORMAT, "%s: its scales are missing", b->name);
     if (b->dtype != GLMQ_DT_U8 || b->rank != 4 || b->dims[3] != GROUP_BYTES)
         return glmq_fail(err, GLMQ_E_FORMAT, "%s: no U8 of shape [experts, rows, groups, 16]",
                          b->name);
@@ -86,7 +86,7 @@ static glmq_status add_array(const job *j, const glmq_array *a, glmq_error *err)
 
     if (glmq_ends_with(a->name, SCALES) && sibling(j, a, SCALES, BLOCKS)) return GLMQ_OK;
     if (is_stack(j, a, SCALES, &m))
-        return glmq_fail(err, GLMQ_E_FORMAT, "%s: its blocks are missing", a->name);
+        return glmq_fail_missing(err, GLMQ_E_FORMAT, "%s: its blocks are missing", a->name);
     if (!glmq_ends_with(a->name, BLOCKS)) return glmq_hf_add_plain(j->g, j->cat, a, err);
     if (!is_stack(j, a, BLOCKS, &m))
         return glmq_fail(err, GLMQ_E_UNSUPPORTED, "%s: no experts of this model", a->name);

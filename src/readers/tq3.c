@@ -300,8 +300,9 @@ static glmq_status add_quantized(job *j, const glmq_module *m, glmq_error *err)
     uint64_t cols = 0, told;
 
     if (!codes || !norms)
-        return glmq_fail(err, GLMQ_E_FORMAT, "%s is stored without its %s",
-                         codes ? codes->name : norms->name, codes ? "tq_norms" : "tq_packed");
+        return glmq_fail_missing(err, GLMQ_E_FORMAT, "%s is stored without its %s",
+                                 codes ? codes->name : norms->name,
+                                 codes ? "tq_norms" : "tq_packed");
     GLMQ_TRY(check_arrays(codes, norms, err));
     e.group = (uint32_t)j->group;
     e.scale_dtype = norms->dtype;

@@ -260,6 +260,21 @@ static void an_error_names_its_context_from_outside_in(void **state)
     assert_string_equal(err.msg, "file: tensor q\\x1b: shape 3x4");
 }
 
+static void a_missing_companion_is_told_by_its_code(void **state)
+{
+    glmq_error err;
+    glmq_status st = glmq_fail_missing(&err, GLMQ_E_FORMAT, "%s", "x.scales");
+    (void)state;
+    assert_int_equal(glmq_within(&err, st, "file"), GLMQ_E_FORMAT);
+    assert_string_equal(err.code, "missing-companion");
+    assert_string_equal(err.msg, "file: x.scales");
+    glmq_fail(&err, GLMQ_E_FORMAT, "x is missing"); /* words do not count */
+    assert_null(err.code);
+    glmq_fail_missing(&err, GLMQ_E_FORMAT, "x");
+    glmq_fail_sys(&err, 2, "y");
+    assert_null(err.code);
+}
+
 static void a_system_error_keeps_errno_and_its_text(void **state)
 {
     glmq_error err;
@@ -492,6 +507,7 @@ int main(void)
         cmocka_unit_test(the_nearest_word_is_found_or_none),
         cmocka_unit_test(sizes_are_parsed_strictly),
         cmocka_unit_test(an_error_names_its_context_from_outside_in),
+        cmocka_unit_test(a_missing_companion_is_told_by_its_code),
         cmocka_unit_test(a_system_error_keeps_errno_and_its_text),
         cmocka_unit_test(a_long_message_is_cut_and_terminated),
         cmocka_unit_test(every_status_has_a_name_of_its_own),
