@@ -33,7 +33,7 @@ typedef enum glmq_mla_mode { GLMQ_MLA_SPLIT, GLMQ_MLA_FUSED } glmq_mla_mode;
 
 typedef struct glmq_plan_options {
     uint64_t memory;     /* byte budget; 0: 2 GiB                                  */
-    int jobs;            /* threads; 0: as processors; fewer with little memory    */
+    int jobs;            /* threads, to 256; 0: as processors; fewer with little memory */
     uint64_t shard_size; /* 0: 5 GB                                                */
     glmq_transcode_mode transcode;
     glmq_mtp_mode mtp;

@@ -36,8 +36,9 @@ const char *glmq_travel_name(glmq_travel t)
 /* Threads whose boxes of writes take at most a quarter of the memory: fewer rather than none. */
 static int jobs_that_fit(const glmq_plan_options *o)
 {
-    const uint64_t fit = o->memory / 4 / GLMQ_OUTBOX_BYTES, most = fit ? fit : 1;
-    return (uint64_t)o->jobs < most ? o->jobs : (int)most;
+    const uint64_t fit = o->memory / 4 / GLMQ_OUTBOX_BYTES;
+    const int most = fit == 0 ? 1 : fit < GLMQ_JOBS_MAX ? (int)fit : GLMQ_JOBS_MAX;
+    return o->jobs < most ? o->jobs : most;
 }
 
 static void fill_options(glmq_plan *p, const glmq_plan_options *opt)
@@ -47,7 +48,7 @@ static void fill_options(glmq_plan *p, const glmq_plan_options *opt)
     if (p->options.shard_size == 0) p->options.shard_size = DEFAULT_SHARD;
     if (p->options.jobs <= 0) {
         const long n = sysconf(_SC_NPROCESSORS_ONLN);
-        p->options.jobs = n > 0 && n < 1024 ? (int)n : 1;
+        p->options.jobs = n < 1 ? 1 : n < GLMQ_JOBS_MAX ? (int)n : GLMQ_JOBS_MAX;
     }
     p->options.jobs = jobs_that_fit(&p->options);
 }

@@ -11,6 +11,8 @@
 
 struct glmq_writer;
 
+enum { GLMQ_JOBS_MAX = 256 }; /* threads of a run */
+
 enum { GIVEN_BITS, GIVEN_GROUP, GIVEN_ZERO };
 
 /* --to, parsed. */

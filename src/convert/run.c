@@ -20,7 +20,7 @@
 
 static const uint64_t GROUP_BYTES = 256ull << 20; /* durable at least every so many bytes    */
 static const uint64_t AHEAD_BYTES = 64ull << 20;  /* how far the prefetch goes ahead         */
-enum { HASH_BYTES = 1 << 20, THREADS_MAX = 256, HELD_MAX = 8 };
+enum { HASH_BYTES = 1 << 20, HELD_MAX = 8 };
 
 typedef struct queued {
     uint64_t bytes, offset;
@@ -431,13 +431,12 @@ static int start_thread(pthread_t *t, void *(*f)(void *), run *r)
 
 static glmq_status run_threads(run *r, glmq_error *err)
 {
-    pthread_t thread[THREADS_MAX], ahead, committer;
-    const int wanted = r->plan->options.jobs < THREADS_MAX ? r->plan->options.jobs : THREADS_MAX;
+    pthread_t thread[GLMQ_JOBS_MAX], ahead, committer;
     int n = 0, has_ahead;
     if (!start_thread(&committer, commit, r))
         return glmq_fail(err, GLMQ_E_NOMEM, "a thread for the journal");
     has_ahead = start_thread(&ahead, prefetch, r);
-    while (n < wanted - 1 && start_thread(&thread[n], work, r)) n++;
+    while (n < r->plan->options.jobs - 1 && start_thread(&thread[n], work, r)) n++;
     work(r); /* this thread works too */
     while (n > 0) pthread_join(thread[--n], NULL);
     pthread_mutex_lock(&r->lock);
