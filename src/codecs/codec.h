@@ -49,12 +49,20 @@ typedef enum glmq_code_kind { GLMQ_CODES_INT, GLMQ_CODES_LUT } glmq_code_kind;
 
 typedef struct glmq_codes {
     glmq_code_kind kind;
-    uint8_t bits;        /* of q                                                    */
-    uint8_t no_zero;     /* 1: every zero is 2^(bits-1); zero[] is filled all the same */
-    uint8_t has_offset;  /* 1: offset[] is used and zero[] is all 0                 */
-    uint32_t group;      /* columns per scale (never 0: a whole row is cols)        */
-    uint32_t groups;     /* scales per row                                          */
-    uint8_t *q;          /* rows x cols; NULL: only asking whether it would fit     */
+    uint8_t bits;       /* of q                                                    */
+    uint8_t no_zero;    /* 1: every zero is 2^(bits-1); zero[] is filled all the same */
+    uint8_t has_offset; /* 1: offset[] is used and zero[] is all 0                 */
+    uint32_t group;     /* columns per scale (never 0: a whole row is cols)        */
+    uint32_t groups;    /* scales per row                                          */
+    uint8_t *q;         /* rows x cols; NULL: only asking whether it would fit     */
+
+    /* Who asks with stream_will_do, which is the caller's like the arrays, gets the codes still
+     * packed, where they are stored so: every row one bit stream of whole 32-bit words, lowest
+     * bits first, rows adjacent.  q then has no codes (but perhaps these words).  NULL: they are
+     * in q. */
+    uint8_t stream_will_do;
+    const uint8_t *stream;
+
     float *scale;        /* rows x groups                                           */
     int16_t *zero;       /* rows x groups; up to 2^bits                             */
     float *offset;       /* rows x groups                                           */
@@ -62,13 +70,6 @@ typedef struct glmq_codes {
     const float *lut;    /* kind LUT: 2^bits entries                                */
     float global;        /* kind LUT; 1 where there is none                         */
     uint8_t divides;     /* the global scale divides                                */
-
-    /* Who asks with stream_will_do gets the codes still packed, where they are stored so: rows of
-     * 32-bit words, lowest bits first, without a gap, that begin `stream_words` words apart.  q
-     * then has no codes (but perhaps these words).  NULL: the codes are in q. */
-    uint8_t stream_will_do;
-    const uint8_t *stream;
-    uint64_t stream_words;
 } glmq_codes;
 
 /* What a first pass over the tensor, and those that share its global scale, found. */
@@ -111,8 +112,9 @@ struct glmq_codec {
                    glmq_bufs *);
 
     /* The codes view of a tile; NULL: this codec has none.  The arrays of *codes are the
-     * caller's, groups as glmq_encoding_groups() says; the scalar fields are filled here.  With
-     * codes->q == NULL only the small arrays are filled. */
+     * caller's, groups as glmq_encoding_groups() says; the other fields are filled here.  With
+     * codes->q == NULL only the small arrays are filled, and where the layout has scales in a slot
+     * of their own the buffers need no codes. */
     void (*get_codes)(const glmq_encoding *, const glmq_bufs *, glmq_tile, glmq_codes *);
 
     /* Stores codes if this encoding holds exactly the same codes, scales and zeros;

@@ -244,14 +244,13 @@ glmq_status codes_small_run(const codes_target *to, const glmq_codes *from, glmq
 
 /* ---- codes ---- */
 
-/* The source's codes of columns [col, col + n) of row r, n <= CODES_CHUNK; out of a stream they
- * are unpacked to `room`, and `col` is a multiple of 32. */
+/* The source's codes of columns [col, col + n) of row r; out of a stream they are unpacked. */
 static const uint8_t *source_codes(const glmq_codes *from, glmq_tile t, uint64_t r, uint64_t col,
                                    size_t n, uint8_t *room)
 {
-    if (!from->stream) return from->q + r * t.cols + col;
-    glmq_kernels_now()->unpack[from->bits](
-        from->stream + 4 * (r * from->stream_words + col / 32 * from->bits), n, room);
+    const uint64_t at = r * t.cols + col;
+    if (!from->stream) return from->q + at;
+    glmq_kernels_now()->unpack[from->bits](from->stream + at * from->bits / 8, n, room);
     return room;
 }
 

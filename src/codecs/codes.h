@@ -41,8 +41,8 @@ glmq_status codes_small_run(const codes_target *to, const glmq_codes *from, glmq
 /* Do the codes go as they are, all of them? */
 int codes_unchanged(const codes_target *to, const glmq_codes *from);
 
-/* Codes of columns [col, col + n) of row r in the target's frame; n <= CODES_CHUNK.  *q is
- * `room`, or points into from->q where nothing changes. */
+/* Codes of columns [col, col + n) of row r in the target's frame; n <= CODES_CHUNK, col a multiple
+ * of 32.  *q is `room`, or points into from->q where nothing changes and nothing is packed. */
 enum { CODES_CHUNK = 256 };
 
 glmq_status codes_row(const codes_target *to, const glmq_codes *from, glmq_tile t, uint64_t r,

@@ -29,7 +29,7 @@ static ints_map ctint_map(const glmq_encoding *e, const glmq_bufs *b, glmq_tile 
 
     m.name = "ctint";
     m.frame = 8;
-    m.codes = b->buf[GLMQ_SLOT_CODES] + t.cols * (t.row - b->row0);
+    m.codes = ints_codes(b, t.cols * (t.row - b->row0));
     m.code_bytes = 1;
     m.code_row = t.cols;
     return m;

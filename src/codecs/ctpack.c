@@ -50,7 +50,7 @@ static ints_map ctpack_map(const glmq_encoding *e, const glmq_bufs *b, glmq_tile
     ints_map m = ct_map(e, b, t, zero_bytes(e));
 
     m.name = "ctpack";
-    m.codes = b->buf[GLMQ_SLOT_CODES] + 4 * words * (t.row - b->row0);
+    m.codes = ints_codes(b, 4 * words * (t.row - b->row0));
     m.code_row = words;
     m.code_word = 1;
     return m;

@@ -130,6 +130,7 @@ void fp4_map_get(const fp4_map *m, glmq_tile t, glmq_codes *codes)
     codes->group = m->group;
     codes->groups = m->groups;
     codes->perm = NULL;
+    codes->stream = NULL;
     codes->lut = e2m1_values;
     codes->global = fp4_map_global(m);
     codes->divides = m->global == FP4_DIVIDES;

@@ -109,7 +109,6 @@ static void block_get(const block_type *b, const glmq_bufs *bufs, glmq_tile t, g
     }
     k->halves_to_stream(p + first_nibbles(b), b->bytes, blocks, codes->q);
     codes->stream = codes->q;
-    codes->stream_words = t.cols * b->bits / 32;
 }
 
 static codes_target block_target(const block_type *b, uint64_t cols)
@@ -143,25 +142,35 @@ static glmq_status put_small(const block_type *b, const codes_target *to, const 
     return GLMQ_OK;
 }
 
+/* A row of the same codes, still packed or not.  1: that was all. */
+static int put_unchanged(const block_type *b, const codes_target *to, const glmq_codes *codes,
+                         uint64_t at, uint8_t *row)
+{
+    const glmq_kernels *k = glmq_kernels_now();
+
+    if (!codes_unchanged(to, codes)) return 0;
+    if (!codes->stream)
+        k->block_put[b->kind](codes->q + at, to->groups, row);
+    else if (has_nibbles(b) && codes->bits == b->bits)
+        k->halves_from_stream(codes->stream + at / 2, to->groups, row + first_nibbles(b), b->bytes);
+    else
+        return 0;
+    return 1;
+}
+
 static glmq_status put_row(const block_type *b, const codes_target *to, const glmq_codes *codes,
                            glmq_tile t, uint64_t r, uint8_t *row, glmq_error *err)
 {
-    const glmq_kernels *k = glmq_kernels_now();
-    const int unchanged = codes_unchanged(to, codes), whole = unchanged && !codes->stream;
-    const uint64_t chunk = whole ? t.cols : CODES_CHUNK;
     uint8_t room[CODES_CHUNK];
-    const uint8_t *q = codes->q + r * t.cols;
+    const uint8_t *q;
 
     GLMQ_TRY(put_small(b, to, codes, t, r, row, err)); /* asks for zeros that codes_row trusts */
-    if (unchanged && codes->stream && codes->bits == b->bits) {
-        k->halves_from_stream(codes->stream + 4 * r * codes->stream_words, to->groups,
-                              row + first_nibbles(b), b->bytes);
-        return GLMQ_OK;
-    }
-    for (uint64_t c = 0; c < t.cols; c += chunk) {
-        const size_t n = (size_t)(t.cols - c < chunk ? t.cols - c : chunk);
-        if (!whole) GLMQ_TRY(codes_row(to, codes, t, r, c, n, room, &q, err));
-        k->block_put[b->kind](q, n / BLOCK_WEIGHTS, row + c / BLOCK_WEIGHTS * b->bytes);
+    if (put_unchanged(b, to, codes, r * t.cols, row)) return GLMQ_OK;
+    for (uint64_t c = 0; c < t.cols; c += CODES_CHUNK) {
+        const size_t n = (size_t)(t.cols - c < CODES_CHUNK ? t.cols - c : CODES_CHUNK);
+        GLMQ_TRY(codes_row(to, codes, t, r, c, n, room, &q, err));
+        glmq_kernels_now()->block_put[b->kind](q, n / BLOCK_WEIGHTS,
+                                               row + c / BLOCK_WEIGHTS * b->bytes);
     }
     return GLMQ_OK;
 }

@@ -72,7 +72,7 @@ static ints_map gptq_map(const glmq_encoding *e, const glmq_bufs *b, glmq_tile t
         .frame = e->bits,
         .rule = RULE_GPTQ,
         .planar = is_planar(e),
-        .codes = b->buf[GLMQ_SLOT_CODES] + 4 * t.row,
+        .codes = ints_codes(b, 4 * t.row),
         .code_row = 1,
         .code_word = t.of_rows,
         .scales = b->buf[GLMQ_SLOT_SCALES] + each * t.row,

@@ -321,13 +321,11 @@ static int store_stream(const ints_map *m, const glmq_codes *codes)
     const size_t words = words_of(m, m->cols);
 
     if (!codes->stream || codes->bits != m->bits || !has_plain_words(m)) return 0;
-    if (m->code_word != 1)
-        glmq_kernels_now()->transpose[4](codes->stream, codes->stream_words, m->rows, words,
-                                         m->codes, m->code_word);
+    if (m->code_word == 1)
+        memcpy(m->codes, codes->stream, 4 * m->rows * words);
     else
-        for (uint64_t r = 0; r < m->rows; r++)
-            memcpy(m->codes + 4 * r * m->code_row, codes->stream + 4 * r * codes->stream_words,
-                   4 * words);
+        glmq_kernels_now()->transpose[4](codes->stream, words, m->rows, words, m->codes,
+                                         m->code_word);
     return 1;
 }
 
@@ -339,14 +337,9 @@ static void get_stream(const ints_map *m, glmq_codes *codes)
 
     codes->stream = NULL;
     if (!codes->q || !codes->stream_will_do || !has_plain_words(m)) return;
-    if (m->code_word == 1) {
-        codes->stream = m->codes;
-        codes->stream_words = m->code_row;
-        return;
-    }
-    glmq_kernels_now()->transpose[4](m->codes, m->code_word, words, m->rows, codes->q, words);
-    codes->stream = codes->q;
-    codes->stream_words = words;
+    codes->stream = m->code_word == 1 ? m->codes : codes->q;
+    if (m->code_word != 1)
+        glmq_kernels_now()->transpose[4](m->codes, m->code_word, words, m->rows, codes->q, words);
 }
 
 /* q[i]: the codes of row r + i, in the frame of `bits`. */

@@ -42,6 +42,13 @@ typedef struct ints_map {
     uint8_t *perm; /* NULL: columns are in order                          */
 } ints_map;
 
+/* Codes of a tile: NULL in buffers that have none, for a view of the small arrays. */
+static inline uint8_t *ints_codes(const glmq_bufs *b, uint64_t offset)
+{
+    uint8_t *p = b->buf[GLMQ_SLOT_CODES];
+    return p ? p + offset : NULL;
+}
+
 /* Rows whose packed zeros fill whole words, and the words they fill. */
 uint64_t ints_zero_rows(unsigned bits);
 uint64_t ints_zero_words(unsigned bits);

@@ -83,7 +83,7 @@ typedef struct glmq_kernels {
     void (*halves_to_stream)(const uint8_t *src, size_t stride, size_t groups, uint8_t *stream);
     void (*halves_from_stream)(const uint8_t *stream, size_t groups, uint8_t *dst, size_t stride);
 
-    /* dst[c][r] = src[r][c] for elements of 2 or 4 bytes; strides in elements. */
+    /* dst[c][r] = src[r][c], by the bytes of an element: [2] and [4].  Strides in elements. */
     void (*transpose[5])(const uint8_t *src, size_t src_stride, size_t rows, size_t cols,
                          uint8_t *dst, size_t dst_stride);
 

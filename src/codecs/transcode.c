@@ -84,6 +84,14 @@ static int groups_certain(const glmq_encoding *from, const glmq_encoding *to, ui
     return glmq_encoding_group(from, cols) % glmq_encoding_group(to, cols) == 0;
 }
 
+/* Zero points that need not be among the codes. */
+static int has_wide_zeros(const glmq_encoding *e)
+{
+    if (e->codec == &glmq_codec_gptq) return e->variant == GPTQ_V1_OR; /* 2^bits */
+    return e->codec == &glmq_codec_ctpack && e->zero_kind == GLMQ_ZERO_STORED &&
+           (e->variant & CT_ZERO_I8);
+}
+
 /* Every q - zero that the source can hold, against what the target can. */
 static int zeros_certain(const glmq_encoding *from, const glmq_encoding *to)
 {
@@ -93,9 +101,7 @@ static int zeros_certain(const glmq_encoding *from, const glmq_encoding *to)
         return has_offset(from) && has_offset(to) && from->bits <= to->bits;
     if ((from->codec == &glmq_codec_gptq || from->codec == &glmq_codec_awq) && !stored)
         return 0; /* check() may find other zeros */
-    if (from->codec == &glmq_codec_gptq && from->variant == GPTQ_V1_OR)
-        return 0; /* a zero may be 2^bits */
-    if (from->codec == &glmq_codec_ctpack && stored && (from->variant & CT_ZERO_I8)) return 0;
+    if (has_wide_zeros(from)) return 0;
     if (to->zero_kind == GLMQ_ZERO_STORED) return bits <= to->bits;
     return bits + stored <= to->bits; /* -2^b < q - zero < 2^b takes b + 1 bits */
 }
@@ -295,6 +301,43 @@ glmq_status glmq_transcode_tile(const glmq_encoding *from, const glmq_bufs *in,
     return to->codec->put_codes(to, moved, out_tile, out, err);
 }
 
+/* ---- asking the small arrays ---- */
+
+int glmq_transcode_codes_fit(const glmq_encoding *from, const glmq_encoding *to)
+{
+    const int stored = from->zero_kind == GLMQ_ZERO_STORED, bits = frame_of(from);
+
+    if (!from->codec->get_codes || !to->codec->put_codes || has_offset(from) ||
+        fp4_global_of(from) != FP4_NOT || fp4_global_of(to) != FP4_NOT)
+        return 0;
+    if (to->zero_kind == GLMQ_ZERO_STORED || has_offset(to)) return bits <= to->bits;
+    return !(stored && has_wide_zeros(from)) && bits + stored <= to->bits; /* recentred */
+}
+
+size_t glmq_transcode_ask_scratch(const glmq_encoding *from, uint64_t rows, uint64_t cols)
+{
+    scratch_plan p;
+    return plan_scratch(from, rows, cols, &p) ? SIZE_MAX : (size_t)p.q;
+}
+
+glmq_status glmq_transcode_ask(const glmq_encoding *from, const glmq_bufs *in,
+                               const glmq_encoding *to, glmq_tile tile, void *scratch,
+                               glmq_error *err)
+{
+    glmq_codes small;
+    scratch_plan p;
+
+    if (plan_scratch(from, tile.rows, tile.cols, &p))
+        return glmq_fail(err, GLMQ_E_LIMIT, "a tile of %" PRIu64 " x %" PRIu64, tile.rows,
+                         tile.cols);
+    small = view_in(scratch, &p, 0);
+    small.q = NULL;
+    from->codec->get_codes(from, in, tile, &small);
+    return to->codec->put_codes(to, &small, tile, NULL, err);
+}
+
+/* ---- the proof ---- */
+
 /* Scale times (code less zero), one product: the same bits from every codec.  (Views with an
  * offset, and four-bit floats, round twice, in an order of the codec's own.) */
 static int is_one_product(const glmq_encoding *e)
@@ -304,15 +347,11 @@ static int is_one_product(const glmq_encoding *e)
 
 static int same_codes(const glmq_codes *a, const glmq_codes *b, glmq_tile t)
 {
-    const size_t row = (size_t)t.cols * a->bits / 8; /* whole words */
+    const size_t n = (size_t)(t.rows * t.cols);
 
     if (!a->stream != !b->stream) return 0;
-    if (!a->stream) return memcmp(a->q, b->q, (size_t)(t.rows * t.cols)) == 0;
-    for (uint64_t r = 0; r < t.rows; r++)
-        if (memcmp(a->stream + 4 * r * a->stream_words, b->stream + 4 * r * b->stream_words, row) !=
-            0)
-            return 0;
-    return 1;
+    return a->stream ? memcmp(a->stream, b->stream, n * a->bits / 8) == 0
+                     : memcmp(a->q, b->q, n) == 0;
 }
 
 int glmq_transcode_returned(const glmq_encoding *from, const glmq_encoding *to,
@@ -345,33 +384,32 @@ static int all_positive(const float *scale, size_t n)
 }
 
 /* The values of one row, some groups at a time. */
-static void scale_row(const glmq_codes *c, uint64_t cols, uint64_t r, float *w)
+static void scale_row(const glmq_codes *c, uint64_t r, float *w)
 {
     enum { RUN = 64 };
     const glmq_kernels *k = glmq_kernels_now();
-    const uint64_t first = r * c->groups, group = c->group;
+    const uint64_t group = c->group;
     int32_t zero[RUN];
 
     for (uint32_t g = 0, n; g < c->groups; g += n) {
-        const float *s = c->scale + first + g;
-        float *to = w + g * group;
+        const uint64_t first = r * c->groups + g, at = first * group;
         n = c->groups - g < RUN ? c->groups - g : RUN;
-        for (uint32_t i = 0; i < n; i++) zero[i] = c->zero[first + g + i];
+        for (uint32_t i = 0; i < n; i++) zero[i] = c->zero[first + i];
         if (c->stream)
-            k->stream_groups[c->bits](c->stream + 4 * r * c->stream_words + g * group * c->bits / 8,
-                                      n, group, zero, s, 1, to);
+            k->stream_groups[c->bits](c->stream + at * c->bits / 8, n, group, zero,
+                                      c->scale + first, 1, w + g * group);
         else
-            k->scale_groups(c->q + r * cols + g * group, n, group, zero, s, to);
+            k->scale_groups(c->q + at, n, group, zero, c->scale + first, w + g * group);
     }
 }
 
-int glmq_transcode_values(const glmq_encoding *from, glmq_tile t, const glmq_codes *moved,
+int glmq_transcode_values(const glmq_encoding *from, uint64_t cols, const glmq_codes *moved,
                           uint64_t first, uint64_t rows, float *w, int *canonical)
 {
-    if (!is_one_product(from) || t.cols % moved->group) return 0;
+    if (!is_one_product(from) || cols % moved->group) return 0;
     if (moved->stream && (moved->group % 16 || !glmq_kernels_now()->stream_groups[moved->bits]))
         return 0;
-    for (uint64_t r = 0; r < rows; r++) scale_row(moved, t.cols, first + r, w + r * t.cols);
+    for (uint64_t r = 0; r < rows; r++) scale_row(moved, first + r, w + r * cols);
     *canonical = all_positive(moved->scale + first * moved->groups, (size_t)(rows * moved->groups));
     return 1;
 }

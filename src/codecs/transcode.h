@@ -20,16 +20,25 @@ glmq_status glmq_transcode_tile(const glmq_encoding *from, const glmq_bufs *in,
                                 const glmq_encoding *to, glmq_bufs *out, glmq_tile in_tile,
                                 glmq_tile out_tile, void *scratch, glmq_codes *moved,
                                 glmq_error *err);
-/* Right after it, with the same scratch: reads the codes back out of the target.  1: they are
+/* Would it work?  Scales and zero points decide alone where the codes fit whatever they are:
+ * glmq_transcode_codes_fit(), of a source as check() resolved it.  One may then ask with a
+ * scratch of glmq_transcode_ask_scratch() bytes and, if its scales have a slot of their own,
+ * buffers without codes. */
+int glmq_transcode_codes_fit(const glmq_encoding *from, const glmq_encoding *to);
+glmq_status glmq_transcode_ask(const glmq_encoding *from, const glmq_bufs *in,
+                               const glmq_encoding *to, glmq_tile tile, void *scratch,
+                               glmq_error *err);
+size_t glmq_transcode_ask_scratch(const glmq_encoding *from, uint64_t rows, uint64_t cols);
+/* Right after glmq_transcode_tile(), with the same scratch: reads the codes back out of the target.  1: they are
  * the source's in the same frame, so that the values are the same too; 0: the views do not
  * compare one to one, or differ, and only the values can tell. */
 int glmq_transcode_returned(const glmq_encoding *from, const glmq_encoding *to,
                             const glmq_bufs *out, glmq_tile out_tile, void *scratch,
                             const glmq_codes *moved);
-/* The source's values of n rows of the tile, from its row `first` on, out of the codes that
+/* The source's values of n rows of that tile, from its row `first` on, out of the codes that
  * moved.  0: its decoder has to give them, for any rows.  *canonical: no zero with a sign and
  * no NaN is among them. */
-int glmq_transcode_values(const glmq_encoding *from, glmq_tile in_tile, const glmq_codes *moved,
+int glmq_transcode_values(const glmq_encoding *from, uint64_t cols, const glmq_codes *moved,
                           uint64_t first, uint64_t n, float *w, int *canonical);
 size_t glmq_transcode_scratch(const glmq_encoding *from, const glmq_encoding *to, uint64_t rows,
                               uint64_t cols);

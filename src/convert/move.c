@@ -402,7 +402,7 @@ static int is_stopped(const glmq_move_to *to)
            (to->stop && __atomic_load_n(to->stop, __ATOMIC_RELAXED));
 }
 
-/* Where a whole matrix moves as codes, they are unpacked once: the values follow. */
+/* Where a whole matrix moves as codes, its values come from those that moved. */
 static int values_from_codes(const glmq_mover *m)
 {
     return m->direct && !m->to->probe && m->item->parts == 1 && m->part[0].way == WAY_CODES &&
@@ -416,12 +416,11 @@ static glmq_status late_values(glmq_mover *m, uint64_t row, uint64_t n, glmq_err
     enum { NEAR_BYTES = 16 * 1024 };
     const uint64_t cols = m->tensor->cols, fit = NEAR_BYTES / (cols * sizeof(float));
     const uint64_t step = !m->proof || !all_returned(m) ? n : fit ? fit : 1;
-    const glmq_tile tile = tile_of(&m->tensor->part[0], row, n);
     float *w = m->w.data;
     for (uint64_t r = 0, some; r < n; r += some) {
         int canonical = 0;
         some = n - r < step ? n - r : step;
-        if (!glmq_transcode_values(m->enc[0], tile, &m->moved, r, some, w, &canonical)) {
+        if (!glmq_transcode_values(m->enc[0], cols, &m->moved, r, some, w, &canonical)) {
             some = n; /* never after the first: it is the encoding's answer */
             GLMQ_TRY(read_values(m, row, n, w, err));
         }

@@ -1,7 +1,9 @@
 /* A deep plan: every "same-codes?" is settled by trying it, before anything is written.  The
- * same code asks here that moves later, so that the run cannot come to another answer. */
+ * same code asks here that moves later, so that the run cannot come to another answer; where
+ * codes go along whatever they are, only scales and zero points are read. */
 #include "base/error.h"
 #include "base/mem.h"
+#include "convert/ask.h"
 #include "convert/move.h"
 #include "convert/plan.h"
 #include <pthread.h>
@@ -56,15 +58,20 @@ static void *work(void *arg)
 {
     settling *s = arg;
     size_t item = 0;
+    glmq_asker *a = glmq_asker_new(s->plan);
     glmq_mover *m = glmq_mover_new(s->plan);
     while (take(s, &item)) {
         glmq_error err = { 0 };
         char why[160] = "";
         glmq_travel travel = GLMQ_RECODE;
-        const glmq_status st = m ? glmq_move_probe(m, item, why, &travel, &err)
-                                 : glmq_fail(&err, GLMQ_E_NOMEM, "the deep plan");
+        glmq_status st = GLMQ_OK;
+        if (!a || !m)
+            st = glmq_fail(&err, GLMQ_E_NOMEM, "the deep plan");
+        else if (!glmq_ask(a, item, why, &travel))
+            st = glmq_move_probe(m, item, why, &travel, &err);
         give(s, item, st, travel, why, &err);
     }
+    glmq_asker_free(a);
     glmq_mover_free(m);
     return NULL;
 }

@@ -25,6 +25,7 @@ struct glmq_fetch {
     const glmq_part *part;
     glmq_encoding enc; /* as check() resolved it */
     glmq_layout layout;
+    int no_codes; /* only what lies in slots beside them is read */
     buffer slot[GLMQ_SLOTS];
 };
 
@@ -73,9 +74,10 @@ const glmq_layout *glmq_fetch_layout(const glmq_fetch *f)
     return &f->layout;
 }
 
-/* Does the slot exist in the layout and in the file? */
+/* Does the slot exist in the layout and in the file, and is it wanted? */
 static int is_stored(const glmq_fetch *f, int slot)
 {
+    if (f->no_codes && slot == GLMQ_SLOT_CODES) return 0;
     return f->layout.slot[slot].dtype != GLMQ_DT_NONE && f->part->span[slot].bytes != 0;
 }
 
@@ -212,13 +214,14 @@ glmq_status glmq_fetch_check_input(const glmq_source *src, const glmq_part *part
                      slot_name(GLMQ_SLOT_INPUT_SCALE), (double)f32_from_bits(load_le32(raw)));
 }
 
-glmq_status glmq_fetch_open(glmq_fetch *f, const glmq_source *src, const glmq_part *part,
-                            glmq_error *err)
+static glmq_status open_part(glmq_fetch *f, const glmq_source *src, const glmq_part *part,
+                             int no_codes, glmq_error *err)
 {
     glmq_bufs whole = { .row0 = 0 };
 
     f->src = src;
     f->part = part;
+    f->no_codes = no_codes;
     f->enc = part->enc;
     GLMQ_TRY(f->enc.codec->layout(&f->enc, part->rows, part->cols, &f->layout, err));
     if (f->layout.row_quantum == 0) f->layout.row_quantum = 1;
@@ -230,6 +233,18 @@ glmq_status glmq_fetch_open(glmq_fetch *f, const glmq_source *src, const glmq_pa
     }
     if (!f->enc.codec->check) return GLMQ_OK;
     return f->enc.codec->check(&f->enc, &whole, part->rows, part->cols, err);
+}
+
+glmq_status glmq_fetch_open(glmq_fetch *f, const glmq_source *src, const glmq_part *part,
+                            glmq_error *err)
+{
+    return open_part(f, src, part, 0, err);
+}
+
+glmq_status glmq_fetch_open_small(glmq_fetch *f, const glmq_source *src, const glmq_part *part,
+                                  glmq_error *err)
+{
+    return open_part(f, src, part, 1, err);
 }
 
 glmq_status glmq_fetch_rows(glmq_fetch *f, uint64_t row, uint64_t rows, glmq_bufs *out,

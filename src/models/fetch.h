@@ -18,6 +18,10 @@ void glmq_fetch_free(glmq_fetch *f);
  * runs the codec's check. */
 glmq_status glmq_fetch_open(glmq_fetch *f, const glmq_source *src, const glmq_part *part,
                             glmq_error *err);
+/* Likewise without the codes, of an encoding of integers with a slot for scales: rows come with
+ * no codes, for the view of the small arrays. */
+glmq_status glmq_fetch_open_small(glmq_fetch *f, const glmq_source *src, const glmq_part *part,
+                                  glmq_error *err);
 /* NVFP4's activation scale, which no layout has: GLMQ_E_FORMAT where it is not finite and
  * positive.  Other encodings, and parts without one, are fine. */
 glmq_status glmq_fetch_check_input(const glmq_source *src, const glmq_part *part, glmq_error *err);

@@ -6,7 +6,7 @@
 #include "codecs/transcode.h"
 #include <math.h>
 
-enum { ROWS = 48, COLS = 256 };
+enum { ROWS = 48, COLS = 256, WIDE = 2304 }; /* wide: in no loop's one go, 72 groups of 32 */
 
 static glmq_encoding ct(int bits, uint32_t group, int zero_kind, glmq_dtype scale)
 {
@@ -31,13 +31,23 @@ static glmq_encoding awq(uint32_t group, int zero_kind)
 }
 
 /* Weights encoded in `e`. */
-static tensor encoded(glmq_encoding e, float size, uint32_t seed)
+static tensor encoded_as(glmq_encoding e, uint64_t cols, float size, uint32_t seed)
 {
-    tensor t = make_tensor(e, ROWS, COLS);
-    float *w = make_weights(ROWS * COLS, size, seed);
+    tensor t = make_tensor(e, ROWS, cols);
+    float *w = make_weights(ROWS * cols, size, seed);
     encode_all(&t, w);
     free(w);
     return t;
+}
+
+static tensor encoded(glmq_encoding e, float size, uint32_t seed)
+{
+    return encoded_as(e, COLS, size, seed);
+}
+
+static tensor encoded_wide(glmq_encoding e, float size, uint32_t seed)
+{
+    return encoded_as(e, WIDE, size, seed);
 }
 
 /* The answer without codes must be the same unless only codes can fail. */
@@ -55,11 +65,12 @@ static glmq_status ask(const tensor *from, const tensor *to, glmq_error *err)
 
 static void assert_same_values(const tensor *a, const tensor *b)
 {
-    float *x = malloc(ROWS * COLS * sizeof *x), *y = malloc(ROWS * COLS * sizeof *y);
+    const uint64_t n = a->rows * a->cols;
+    float *x = malloc(n * sizeof *x), *y = malloc(n * sizeof *y);
     assert_true(x && y);
     decode_all(a, x);
     decode_all(b, y);
-    for (int i = 0; i < ROWS * COLS; i++) assert_true(x[i] == y[i]);
+    for (uint64_t i = 0; i < n; i++) assert_true(x[i] == y[i]); /* -0 is 0 */
     free(x);
     free(y);
 }
@@ -125,66 +136,74 @@ static void packed_codes_move_between_packings(void **state)
         { ct(2, 32, GLMQ_ZERO_MID, GLMQ_DT_F16), array_encoding("q4_1") },
         { ct(4, 32, GLMQ_ZERO_MID, GLMQ_DT_F16), array_encoding("q4_1") },
     };
-    enum { WIDE = 640 };
-    float *w = make_weights(ROWS * WIDE, 0.25f, 6), *x = malloc(ROWS * WIDE * sizeof *x);
     glmq_error err;
     (void)state;
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
-        tensor a = make_tensor(pairs[i].a, ROWS, WIDE), b = make_tensor(pairs[i].b, ROWS, WIDE);
+        tensor a = encoded_wide(pairs[i].a, 0.25f, 6), b = make_tensor(pairs[i].b, ROWS, WIDE);
         tensor c = make_tensor(pairs[i].a, ROWS, WIDE);
-        encode_all(&a, w);
         if (transcode(&a, &b, &err) || transcode(&b, &c, &err)) fail_msg("%s", err.msg);
         assert_same_bytes(&a, &c);
-        decode_all(&a, w);
-        decode_all(&b, x);
-        for (int k = 0; k < ROWS * WIDE; k++) assert_true(w[k] == x[k]); /* -0 is 0 */
+        assert_same_values(&a, &b);
         free_tensor(&a);
         free_tensor(&b);
         free_tensor(&c);
     }
-    free(w);
-    free(x);
 }
 
 /* ---- the proof by codes ---- */
 
-/* 1: the codes come back as they were, unless a byte of slot `spoil` was changed meanwhile.
- * Checks the values that they stand for on the way. */
+/* The values of codes that moved are those that the source decodes. */
+static void check_values(const tensor *from, const glmq_codes *moved)
+{
+    const size_t n = (size_t)(from->rows * from->cols), some = (size_t)(3 * from->cols);
+    float *w = malloc(n * sizeof *w), *direct = malloc(n * sizeof *w);
+    int canonical = 0, again;
+
+    assert_true(w && direct);
+    decode_all(from, direct);
+    if (glmq_transcode_values(&from->enc, from->cols, moved, 0, from->rows, w, &canonical)) {
+        assert_memory_equal(w, direct, n * sizeof *w);
+        assert_int_equal(glmq_transcode_values(&from->enc, from->cols, moved, 2, 3, direct, &again),
+                         1);
+        assert_memory_equal(w + 2 * from->cols, direct, some * sizeof *w);
+        for (size_t i = 0; canonical && i < n; i++)
+            assert_true(!isnan(w[i]) && !(w[i] == 0 && signbit(w[i])));
+    }
+    free(w);
+    free(direct);
+}
+
+/* 1: the codes come back as they were; with a slot to spoil, a byte of it at the front, in the
+ * middle or at the end, and any of the three goes unseen. */
 static int returns(const tensor *from, tensor *to, int spoil)
 {
-    void *scratch = malloc(glmq_transcode_scratch(&from->enc, &to->enc, ROWS, COLS));
-    float *w = malloc(ROWS * COLS * sizeof *w), *direct = malloc(ROWS * COLS * sizeof *w);
-    int canonical = 0, same;
+    void *scratch = malloc(glmq_transcode_scratch(&from->enc, &to->enc, from->rows, from->cols));
+    const uint64_t bytes = spoil < 0 ? 0 : to->layout.slot[spoil].bytes;
+    const uint64_t at[] = { 5, bytes / 2, bytes - 1 };
     glmq_codes moved;
     glmq_error err;
+    int same = 0;
 
-    assert_true(scratch && w && direct);
+    assert_non_null(scratch);
     if (glmq_transcode_tile(&from->enc, &from->bufs, &to->enc, &to->bufs, whole(from), whole(to),
                             scratch, &moved, &err))
         fail_msg("%s", err.msg);
-    if (spoil >= 0) to->bufs.buf[spoil][5] ^= 0x10;
-    same = glmq_transcode_returned(&from->enc, &to->enc, &to->bufs, whole(to), scratch, &moved);
-    decode_all(from, direct);
-    if (glmq_transcode_values(&from->enc, whole(from), &moved, 0, ROWS, w, &canonical)) {
-        int some;
-        assert_memory_equal(w, direct, ROWS * COLS * sizeof *w);
-        assert_int_equal(
-            glmq_transcode_values(&from->enc, whole(from), &moved, 2, 3, direct, &some), 1);
-        assert_memory_equal(w + 2 * COLS, direct, 3 * COLS * sizeof *w);
-        for (int i = 0; canonical && i < ROWS * COLS; i++)
-            assert_true(!isnan(w[i]) && !(w[i] == 0 && signbit(w[i])));
+    check_values(from, &moved);
+    for (int i = 0; i < (spoil < 0 ? 1 : 3); i++) {
+        if (spoil >= 0) to->bufs.buf[spoil][at[i]] ^= 0x10;
+        same |=
+            glmq_transcode_returned(&from->enc, &to->enc, &to->bufs, whole(to), scratch, &moved);
+        if (spoil >= 0) to->bufs.buf[spoil][at[i]] ^= 0x10;
     }
     free(scratch);
-    free(w);
-    free(direct);
     return same;
 }
 
 static void codes_that_come_back_prove_the_values(void **state)
 {
-    tensor a = encoded(ct(4, 32, GLMQ_ZERO_MID, GLMQ_DT_BF16), 0.05f, 1);
-    tensor b = make_tensor(array_encoding("q4_0"), ROWS, COLS);
-    tensor c = make_tensor(gptq(4, 32, GLMQ_ZERO_MID, GPTQ_V1), ROWS, COLS);
+    tensor a = encoded_wide(ct(4, 32, GLMQ_ZERO_MID, GLMQ_DT_BF16), 0.05f, 1);
+    tensor b = make_tensor(array_encoding("q4_0"), ROWS, WIDE);
+    tensor c = make_tensor(gptq(4, 32, GLMQ_ZERO_MID, GPTQ_V1), ROWS, WIDE);
     (void)state;
     assert_true(returns(&a, &b, -1));
     assert_false(returns(&a, &b, GLMQ_SLOT_CODES));
@@ -202,8 +221,8 @@ static void codes_that_come_back_prove_the_values(void **state)
 
 static void zero_points_that_come_back_are_part_of_the_proof(void **state)
 {
-    tensor a = encoded(ct(4, 32, GLMQ_ZERO_STORED, GLMQ_DT_F16), 0.05f, 2);
-    tensor b = make_tensor(gptq(4, 32, GLMQ_ZERO_STORED, GPTQ_V2), ROWS, COLS);
+    tensor a = encoded_wide(ct(4, 32, GLMQ_ZERO_STORED, GLMQ_DT_F16), 0.05f, 2);
+    tensor b = make_tensor(gptq(4, 32, GLMQ_ZERO_STORED, GPTQ_V2), ROWS, WIDE);
     (void)state;
     assert_true(returns(&a, &b, -1));
     assert_false(returns(&a, &b, GLMQ_SLOT_ZEROS));
@@ -213,15 +232,15 @@ static void zero_points_that_come_back_are_part_of_the_proof(void **state)
 
 static void views_that_differ_leave_the_proof_to_the_values(void **state)
 {
-    tensor a = encoded(ct(4, 128, GLMQ_ZERO_MID, GLMQ_DT_BF16), 0.05f, 3);
-    tensor b = make_tensor(array_encoding("q4_0"), ROWS, COLS);
+    tensor a = encoded_wide(ct(4, 128, GLMQ_ZERO_MID, GLMQ_DT_BF16), 0.05f, 3);
+    tensor b = make_tensor(array_encoding("q4_0"), ROWS, WIDE);
     (void)state;
     assert_false(returns(&a, &b, -1)); /* groups of 128 and of 32 */
     assert_same_values(&a, &b);
     free_tensor(&a);
     free_tensor(&b);
-    a = encoded(ct(3, 64, GLMQ_ZERO_STORED, GLMQ_DT_F16), 0.05f, 3);
-    b = make_tensor(loose(3, 64), ROWS, COLS);
+    a = encoded_wide(ct(3, 64, GLMQ_ZERO_STORED, GLMQ_DT_F16), 0.05f, 3);
+    b = make_tensor(loose(3, 64), ROWS, WIDE);
     assert_false(returns(&a, &b, -1)); /* words of other codes */
     assert_same_values(&a, &b);
     free_tensor(&a);
@@ -230,8 +249,8 @@ static void views_that_differ_leave_the_proof_to_the_values(void **state)
 
 static void values_with_signed_zeros_are_not_called_canonical(void **state)
 {
-    tensor a = encoded(ct(4, 32, GLMQ_ZERO_MID, GLMQ_DT_BF16), 0.05f, 4);
-    tensor b = make_tensor(a.enc, ROWS, COLS);
+    tensor a = encoded_wide(ct(4, 32, GLMQ_ZERO_MID, GLMQ_DT_BF16), 0.05f, 4);
+    tensor b = make_tensor(a.enc, ROWS, WIDE);
     (void)state;
     a.bufs.buf[GLMQ_SLOT_SCALES][1] |= 0x80; /* a negative scale: its zeros are -0 */
     assert_true(returns(&a, &b, -1));
@@ -412,6 +431,32 @@ static void permuted_columns_move_where_a_permutation_is_stored(void **state)
 }
 
 /* ---- what is refused ---- */
+
+/* In a tile that is not the first, of a row that is not unpacked in one go. */
+static void a_code_is_refused_by_its_place_in_the_tensor(void **state)
+{
+    const uint64_t at = 20 * WIDE + 300;
+    tensor a = encoded_wide(ct(8, 32, GLMQ_ZERO_MID, GLMQ_DT_F16), 0.05f, 15);
+    tensor b = make_tensor(gptq(4, 32, GLMQ_ZERO_MID, GPTQ_V1), ROWS, WIDE);
+    void *scratch = malloc(glmq_transcode_scratch(&a.enc, &b.enc, 16, WIDE));
+    const glmq_tile tile = { 16, 16, WIDE, ROWS };
+    glmq_codes moved;
+    glmq_error err;
+    (void)state;
+    assert_non_null(scratch);
+    memset(a.bufs.buf[GLMQ_SLOT_CODES], 128, ROWS * WIDE);
+    assert_int_equal(
+        glmq_transcode_tile(&a.enc, &a.bufs, &b.enc, &b.bufs, tile, tile, scratch, &moved, &err),
+        GLMQ_OK);
+    a.bufs.buf[GLMQ_SLOT_CODES][at] = 137;
+    assert_int_equal(
+        glmq_transcode_tile(&a.enc, &a.bufs, &b.enc, &b.bufs, tile, tile, scratch, &moved, &err),
+        GLMQ_E_INEXACT);
+    assert_string_equal(err.msg, "code 9 of row 20, column 300 does not fit the 4 bits of gptq");
+    free(scratch);
+    free_tensor(&a);
+    free_tensor(&b);
+}
 
 static void says_which_scale_has_no_exact_half(void **state)
 {
@@ -637,6 +682,7 @@ int main(void)
         cmocka_unit_test(integers_move_between_formats_and_back),
         cmocka_unit_test(offsets_that_are_multiples_become_zero_points),
         cmocka_unit_test(permuted_columns_move_where_a_permutation_is_stored),
+        cmocka_unit_test(a_code_is_refused_by_its_place_in_the_tensor),
         cmocka_unit_test(says_which_scale_has_no_exact_half),
         cmocka_unit_test(refuses_half_scales_that_a_bfloat16_cannot_hold),
         cmocka_unit_test(refuses_groups_that_would_have_to_share),
