@@ -185,10 +185,24 @@ static glmq_status narrow_exactly(float_kind kind, const float *v, uint32_t n, u
     return GLMQ_OK;
 }
 
-/* Groups, zeros and all as they are: the common case, one pass. */
-static int is_plain_run(const codes_target *to, const glmq_codes *from)
+/* Scales as they are, and zeros in another frame: the common case, one pass.  0: it is not, or a
+ * zero does not fit. */
+static int fill_plain_run(const codes_target *to, const glmq_codes *from, uint64_t r, uint32_t g,
+                          uint32_t n, codes_small *out)
 {
-    return to->zeros == CODES_MID && from->no_zero && !from->has_offset && to->group == from->group;
+    const uint64_t first = r * from->groups + g;
+    const int keeps = to->zeros == CODES_STORED, middle = 1 << (to->bits - 1);
+    const int shift = frame_shift(to, from);
+    int bad = 0;
+
+    if (to->zeros == CODES_OFFSET || from->has_offset || to->group != from->group) return 0;
+    memcpy(out->scale, from->scale + first, n * sizeof *out->scale);
+    for (uint32_t k = 0; k < n; k++) { /* codes of a symmetric target are recentred instead */
+        const int zero = keeps ? from->zero[first + k] + shift : middle;
+        bad |= zero < 0 || zero >= 2 * middle;
+        out->zero[k] = (int16_t)zero;
+    }
+    return !bad;
 }
 
 static glmq_status fill_run(const codes_target *to, const glmq_codes *from, glmq_tile t, uint64_t r,
@@ -230,12 +244,7 @@ glmq_status codes_small_run(const codes_target *to, const glmq_codes *from, glmq
 {
     const uint64_t row = t.row + r;
 
-    if (is_plain_run(to, from)) {
-        memcpy(out->scale, from->scale + r * from->groups + g, n * sizeof *out->scale);
-        for (uint32_t k = 0; k < n; k++) out->zero[k] = (int16_t)(1 << (to->bits - 1));
-    } else {
-        GLMQ_TRY(fill_run(to, from, t, r, g, n, out, err));
-    }
+    if (!fill_plain_run(to, from, r, g, n, out)) GLMQ_TRY(fill_run(to, from, t, r, g, n, out, err));
     if (to->one_scale) GLMQ_TRY(check_one(to, from, t, r, out, err));
     GLMQ_TRY(narrow_exactly(to->scale, out->scale, n, out->stored_scale, "scale", row, g, err));
     if (to->zeros != CODES_OFFSET) return GLMQ_OK;

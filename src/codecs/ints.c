@@ -2,7 +2,8 @@
  *
  * Codes are unpacked in blocks of ROWS rows by CODES_CHUNK columns on the stack.  Where the
  * file stores the input dimension first (GPTQ) such a block is a transpose of 32-bit words:
- * ROWS words side by side are one cache line of it.  Decoding is in ints_decode.c. */
+ * ROWS words side by side are one cache line of it.  Decoding is in ints_decode.c, zero points
+ * are in ints_zeros.c. */
 #include "ints.h"
 #include "base/error.h"
 #include "base/num.h"
@@ -18,7 +19,7 @@ enum {
     SMALL_ROWS = 32          /* of scales and zeros put together: most that share a word */
 };
 
-/* ---- scales and zeros, one by one ---- */
+/* ---- scales, one by one ---- */
 
 float ints_scale_at(const ints_map *m, uint64_t r, uint64_t g)
 {
@@ -33,157 +34,6 @@ static void set_scale(const ints_map *m, uint64_t r, uint64_t g, float s)
     const size_t each = float_bytes(m->scale_kind);
     glmq_kernels_now()->narrow[m->scale_kind](
         &s, 1, m->scales + each * (r * m->scale_row + g * m->scale_group));
-}
-
-/* GPTQ v1 subtracts one from every field of a word at once, borrows and all; three bits,
- * which straddle words, field by field. */
-static uint32_t ones_of(unsigned bits)
-{
-    return bits == 2 ? 0x55555555 : bits == 4 ? 0x11111111 : 0x01010101;
-}
-
-static int fills_words(unsigned bits)
-{
-    return 32 % bits == 0;
-}
-
-uint64_t ints_zero_rows(unsigned bits)
-{
-    return fills_words(bits) ? 32 / bits : 32;
-}
-
-uint64_t ints_zero_words(unsigned bits)
-{
-    return fills_words(bits) ? 1 : bits;
-}
-
-static uint64_t zero_rows(const ints_map *m)
-{
-    return m->loose ? m->loose : ints_zero_rows(m->bits);
-}
-
-/* AWQ's order of the 8 rows of a word: where the nibble of row 8k + i begins. */
-static const uint8_t nibble_at[8] = { 0, 16, 4, 20, 8, 24, 12, 28 };
-
-unsigned ints_nibble_at(uint64_t row)
-{
-    return nibble_at[row % 8];
-}
-
-static int packed_zero(const ints_map *m, uint64_t r, uint64_t g)
-{
-    const uint64_t bit = (m->zero_first + r) * m->bits;
-    const unsigned at = m->interleaved ? nibble_at[bit % 32 / 4] : (unsigned)(bit % 32);
-    const unsigned mask = (1u << m->bits) - 1;
-    const uint8_t *p = m->zeros + 4 * (bit / 32 * m->zero_word + g * m->zero_group);
-    uint32_t v;
-
-    if (m->loose) {
-        const uint64_t row = m->zero_first + r, word = row / m->loose;
-        v = load_le32(m->zeros + 4 * (word * m->zero_word + g * m->zero_group));
-        return (int)(v >> row % m->loose * m->bits & mask);
-    }
-    if (m->planar) {
-        const uint64_t row = m->zero_first + r, word = row / PLANAR_RUN * m->bits;
-        return (int)planar_code(m->zeros + 4 * (word * m->zero_word + g * m->zero_group),
-                                m->zero_word, m->bits, (unsigned)(row % PLANAR_RUN));
-    }
-    v = load_le32(p);
-    if (fills_words(m->bits)) {
-        if (m->unmasked) return (int)(v >> at & mask) + 1;
-        if (m->minus_one) v += ones_of(m->bits);
-        return (int)(v >> at & mask);
-    }
-    v >>= at;
-    if (at + m->bits > 32) v |= load_le32(p + 4 * m->zero_word) << (32 - at);
-    if (m->unmasked) return (int)(v & mask) + 1;
-    return (int)((v + (m->minus_one ? 1 : 0)) & mask);
-}
-
-int ints_zero_at(const ints_map *m, uint64_t r, uint64_t g)
-{
-    const int half = 1 << (m->frame - 1);
-    if (m->zero_kind == INTS_PACKED) return packed_zero(m, r, g);
-    if (m->zero_kind == INTS_BYTES)
-        return (int8_t)m->zeros[r * m->zero_row + g * m->zero_group] + half;
-    return half;
-}
-
-/* Packed zeros that are within one word each, and no wider than their field. */
-static int has_simple_zeros(const ints_map *m)
-{
-    return m->zero_kind == INTS_PACKED && fills_words(m->bits) && !m->planar && !m->loose &&
-           !m->unmasked;
-}
-
-static unsigned bit_in_word(const ints_map *m, uint64_t bit)
-{
-    return m->interleaved ? nibble_at[bit % 32 / 4] : (unsigned)(bit % 32);
-}
-
-void ints_zeros_of(const ints_map *m, uint64_t r, uint64_t g, size_t groups, int32_t *zero)
-{
-    const uint64_t bit = (m->zero_first + r) * m->bits;
-    const uint32_t mask = (1u << m->bits) - 1, more = m->minus_one ? ones_of(m->bits) : 0;
-    const unsigned at = bit_in_word(m, bit);
-    const uint8_t *p;
-
-    if (!has_simple_zeros(m)) {
-        for (size_t i = 0; i < groups; i++) zero[i] = ints_zero_at(m, r, g + i);
-        return;
-    }
-    p = m->zeros + 4 * (bit / 32 * m->zero_word + g * m->zero_group);
-    for (size_t i = 0; i < groups; i++)
-        zero[i] = (int32_t)((load_le32(p + 4 * i * m->zero_group) + more) >> at & mask);
-}
-
-void ints_zeros_across(const ints_map *m, uint64_t r, uint64_t rows, uint64_t g, int32_t *zero)
-{
-    const uint32_t mask = (1u << m->bits) - 1, more = m->minus_one ? ones_of(m->bits) : 0;
-    const uint8_t *p = m->zeros + 4 * g * m->zero_group;
-
-    for (uint64_t i = 0; !has_simple_zeros(m) && i < rows; i++) zero[i] = ints_zero_at(m, r + i, g);
-    for (uint64_t i = 0; has_simple_zeros(m) && i < rows; i++) {
-        const uint64_t bit = (m->zero_first + r + i) * m->bits;
-        const uint32_t word = load_le32(p + 4 * (bit / 32 * m->zero_word));
-        zero[i] = (int32_t)((word + more) >> bit_in_word(m, bit) & mask);
-    }
-}
-
-/* Zeros of rows [r, r + n) of group g, n at most zero_rows: whole words, fields of no
- * row 0.  In the frame of `bits`. */
-static void set_zeros(const ints_map *m, uint64_t r, uint64_t g, const int *zero, uint64_t n)
-{
-    const uint64_t words = m->loose ? 1 : ints_zero_words(m->bits);
-    uint32_t word[BITS_MAX + 1] = { 0 };
-    uint8_t run[PLANAR_RUN] = { 0 };
-    uint8_t *p;
-
-    if (m->zero_kind == INTS_MID && !m->zeros) return;
-    if (m->zero_kind == INTS_BYTES) {
-        for (uint64_t i = 0; i < n; i++)
-            m->zeros[(r + i) * m->zero_row + g * m->zero_group] =
-                (uint8_t)(zero[i] - (1 << (m->bits - 1)));
-        return;
-    }
-    for (uint64_t i = 0; i < n; i++) {
-        const unsigned bit = m->interleaved ? nibble_at[i] : (unsigned)i * m->bits;
-        const unsigned mask = (1u << m->bits) - 1;
-        const int less = m->minus_one && words > 1;
-        const uint64_t v = (uint64_t)((unsigned)(zero[i] - less) & mask) << bit % 32;
-        word[bit / 32] |= (uint32_t)v;
-        word[bit / 32 + 1] |= (uint32_t)(v >> 32);
-        run[i] = (uint8_t)zero[i];
-    }
-    if (m->planar) planar_pack(run, PLANAR_RUN, m->bits, (uint8_t *)word);
-    if (m->minus_one && words == 1) {
-        const uint32_t used = n * m->bits == 32 ? UINT32_MAX : (1u << n * m->bits) - 1;
-        word[0] = (word[0] - (ones_of(m->bits) & used)) & used;
-    }
-    p = m->zeros +
-        4 * ((m->zero_first + r) / zero_rows(m) * words * m->zero_word + g * m->zero_group);
-    for (uint64_t i = 0; i < words && (uint64_t)i * 32 < n * m->bits; i++)
-        store_le32(p + 4 * i * m->zero_word, word[i]);
 }
 
 /* ---- codes, in blocks ---- */
@@ -220,7 +70,7 @@ static void load_interleaved(const ints_map *m, uint64_t r, uint64_t rows, uint6
         for (uint64_t i = 0; i < words; i++)
             turned[i][k] = load_le32(p + 4 * (k * m->code_word + i));
     for (uint64_t i = 0; i < rows; i++)
-        take_nibbles(turned[(first + i) / 8 - base], n, nibble_at[(first + i) % 8], q + i * stride);
+        take_nibbles(turned[(first + i) / 8 - base], n, ints_nibble_at(first + i), q + i * stride);
 }
 
 /* Whole words: tiles begin at a multiple of 8 rows, and the matrix ends at one. */
@@ -232,7 +82,7 @@ static void store_interleaved(const ints_map *m, uint64_t r, uint64_t rows, uint
 
         for (size_t k = 0; k < n; k++) {
             uint32_t word = 0;
-            for (unsigned j = 0; j < 8; j++) word |= (uint32_t)q[i + j][k] << nibble_at[j];
+            for (unsigned j = 0; j < 8; j++) word |= (uint32_t)q[i + j][k] << ints_nibble_at(j);
             store_le32(p + 4 * k * m->code_word, word);
         }
     }
@@ -376,13 +226,13 @@ static void store_codes(const ints_map *m, uint64_t r, uint64_t rows, uint64_t c
 
 static void encode_scales(const ints_map *m, const float *w)
 {
-    const uint64_t step = zero_rows(m);
+    const uint64_t step = ints_shared_rows(m);
     int zero[32];
 
     if (m->scale_row == 0) { /* one for the tensor, which is the tile */
         const float s = ints_choose_scale(m, w, (size_t)(m->rows * m->cols), zero);
         set_scale(m, 0, 0, s);
-        set_zeros(m, 0, 0, zero, 1);
+        ints_set_zeros(m, 0, 0, zero, 1);
         return;
     }
     for (uint64_t r = 0; r < m->rows; r += step) {
@@ -393,7 +243,7 @@ static void encode_scales(const ints_map *m, const float *w)
             for (uint64_t i = 0; i < rows; i++)
                 set_scale(m, r + i, g,
                           ints_choose_scale(m, w + (r + i) * m->cols + c, n, &zero[i]));
-            set_zeros(m, r, g, zero, rows);
+            ints_set_zeros(m, r, g, zero, rows);
         }
     }
 }
@@ -476,23 +326,6 @@ static void get_scales(const ints_map *m, float *scale)
                 scale[r * m->groups + g] = ints_scale_at(m, r, g);
 }
 
-static void get_zeros(const ints_map *m, glmq_codes *codes)
-{
-    const size_t count = (size_t)(m->rows * m->groups);
-    const int half = 1 << (m->frame - 1);
-
-    codes->no_zero = 1;
-    if (m->zero_kind == INTS_MID) {
-        for (size_t i = 0; i < count; i++) codes->zero[i] = (int16_t)half;
-        return;
-    }
-    for (uint64_t r = 0; r < m->rows; r++)
-        for (uint32_t g = 0; g < m->groups; g++)
-            codes->zero[r * m->groups + g] = (int16_t)ints_zero_at(m, r, g);
-    for (size_t i = 0; i < count; i++)
-        if (codes->zero[i] != half) codes->no_zero = 0;
-}
-
 void ints_get(const ints_map *m, glmq_codes *codes)
 {
     const uint64_t step = ints_block_rows(m);
@@ -508,7 +341,7 @@ void ints_get(const ints_map *m, glmq_codes *codes)
     codes->global = 1;
     codes->divides = 0;
     get_scales(m, codes->scale);
-    get_zeros(m, codes);
+    ints_get_zeros(m, codes);
     get_stream(m, codes);
     if (!codes->q || codes->stream) return;
     for (uint64_t r = 0; r < m->rows; r += step)
@@ -557,36 +390,6 @@ static void put_scales(const ints_map *m, uint64_t r, uint64_t rows, uint32_t g,
             memcpy(p + each * i * m->scale_row, stored[i], n * each);
 }
 
-/* The zeros of a symmetric tensor, where they are stored: every group's words are alike. */
-static void put_middle(const ints_map *m, uint64_t r, uint64_t rows)
-{
-    uint8_t *p;
-    int zero[32];
-
-    if (!m->zeros) return;
-    for (uint64_t i = 0; i < rows; i++) zero[i] = 1 << (m->bits - 1);
-    set_zeros(m, r, 0, zero, rows);
-    p = m->zeros + 4 * ((m->zero_first + r) * m->bits / 32 * m->zero_word);
-    for (uint64_t i = 0; i * 32 < rows * m->bits; i++, p += 4 * m->zero_word)
-        for (uint32_t g = 1; g < m->groups; g++) memcpy(p + 4 * g * m->zero_group, p, 4);
-}
-
-/* Zeros of rows that share words, and of the next that do; in the order of their groups. */
-static void put_zeros(const ints_map *m, uint64_t r, uint64_t rows, uint32_t g, uint32_t n,
-                      const int16_t zero[][CODES_RUN])
-{
-    const uint64_t step = zero_rows(m);
-    int column[32];
-
-    for (uint64_t first = 0; first < rows; first += step) {
-        const uint64_t some = least(step, rows - first);
-        for (uint32_t k = 0; k < n; k++) {
-            for (uint64_t i = 0; i < some; i++) column[i] = zero[first + i][k];
-            set_zeros(m, r + first, g + k, column, some);
-        }
-    }
-}
-
 /* Scales and zeros of at most SMALL_ROWS rows: the scales of a group are then written side by
  * side where they lie so. */
 static glmq_status put_small(const ints_map *m, const codes_target *to, const glmq_codes *codes,
@@ -604,10 +407,10 @@ static glmq_status put_small(const ints_map *m, const codes_target *to, const gl
             memcpy(zero[i], small.zero, n * sizeof *small.zero);
         }
         put_scales(m, r, rows, g, n, stored);
-        if (m->zero_kind != INTS_MID) put_zeros(m, r, rows, g, n, zero);
+        if (m->zero_kind != INTS_MID) ints_put_zeros(m, r, rows, g, n, zero);
     }
-    for (uint64_t i = 0; m->zero_kind == INTS_MID && i < rows; i += zero_rows(m))
-        put_middle(m, r + i, least(zero_rows(m), rows - i));
+    for (uint64_t i = 0; m->zero_kind == INTS_MID && i < rows; i += ints_shared_rows(m))
+        ints_put_middle(m, r + i, least(ints_shared_rows(m), rows - i));
     return GLMQ_OK;
 }
 
@@ -615,7 +418,7 @@ glmq_status ints_put(const ints_map *m, const codes_target *to, const glmq_codes
                      glmq_tile t, glmq_error *err)
 {
     const uint64_t step = ints_block_rows(m);
-    const uint64_t small_step = SMALL_ROWS / zero_rows(m) * zero_rows(m);
+    const uint64_t small_step = SMALL_ROWS / ints_shared_rows(m) * ints_shared_rows(m);
     uint8_t room[ROWS][CODES_CHUNK];
     const uint8_t *row[ROWS];
 

@@ -1,4 +1,4 @@
-/* Between ints.c and ints_decode.c: scales, zeros and codes of a map. */
+/* Between ints.c, ints_decode.c and ints_zeros.c: scales, zeros and codes of a map. */
 #ifndef GLMQ_CODECS_INTS_PARTS_H
 #define GLMQ_CODECS_INTS_PARTS_H
 
@@ -24,12 +24,29 @@ int ints_zero_at(const ints_map *m, uint64_t r, uint64_t g);
 void ints_zeros_of(const ints_map *m, uint64_t r, uint64_t g, size_t groups, int32_t *zero);
 /* Those of rows [r, r + rows) of one group. */
 void ints_zeros_across(const ints_map *m, uint64_t r, uint64_t rows, uint64_t g, int32_t *zero);
+/* Those of all rows. */
+void ints_get_zeros(const ints_map *m, glmq_codes *codes);
+
+/* Rows whose zeros share words: writing begins at the first of them. */
+uint64_t ints_shared_rows(const ints_map *m);
+/* Zeros of rows [r, r + n) of group g, n at most those that share words; fields of no row are 0.
+ * In the frame of `bits`. */
+void ints_set_zeros(const ints_map *m, uint64_t r, uint64_t g, const int *zero, uint64_t n);
+/* Those of rows [r, r + rows), groups [g, g + n). */
+void ints_put_zeros(const ints_map *m, uint64_t r, uint64_t rows, uint32_t g, uint32_t n,
+                    const int16_t zero[][CODES_RUN]);
+/* Those of a symmetric tensor, where they are stored; rows that share words. */
+void ints_put_middle(const ints_map *m, uint64_t r, uint64_t rows);
 
 /* How a tile is walked: row-major codes in single rows, the others in blocks. */
 uint64_t ints_block_rows(const ints_map *m);
 /* Codes of rows [r, r + rows) and columns [c, c + n), in the frame of the codes view. */
 void ints_load_codes(const ints_map *m, uint64_t r, uint64_t rows, uint64_t c, size_t n, uint8_t *q,
                      uint64_t stride);
-/* Where row 8k + i of a word of interleaved nibbles begins. */
-unsigned ints_nibble_at(uint64_t row);
+/* AWQ's order of the 8 rows of a word: where the nibble of a row begins.  Even rows lie in the low
+ * half. */
+static inline unsigned ints_nibble_at(uint64_t row)
+{
+    return (unsigned)(row % 8 / 2 * 4 + row % 2 * 16);
+}
 #endif
