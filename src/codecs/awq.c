@@ -113,6 +113,7 @@ static glmq_status awq_put(const glmq_encoding *e, const glmq_codes *codes, glmq
 const glmq_codec glmq_codec_awq = {
     .name = "awq",
     .about = "4-bit integers in groups, packed along the output dimension (AWQ gemm)",
+    .takes_stream = 1,
     .layout = awq_layout,
     .check = awq_check,
     .decode = awq_decode,

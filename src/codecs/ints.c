@@ -165,17 +165,29 @@ static int has_plain_words(const ints_map *m)
            m->cols * m->bits % 32 == 0;
 }
 
+/* Whole words of AWQ, eight rows each. */
+static int has_nibble_squares(const ints_map *m)
+{
+    return m->interleaved && m->cols % 8 == 0 && m->rows % 8 == 0 && m->zero_first % 8 == 0;
+}
+
 /* Words stay words, turned where they are stored by columns.  1: that was all. */
 static int store_stream(const ints_map *m, const glmq_codes *codes)
 {
-    const size_t words = words_of(m, m->cols);
+    const glmq_kernels *k = glmq_kernels_now();
+    const size_t words = words_of(m, m->cols), row = 4 * words;
 
-    if (!codes->stream || codes->bits != m->bits || !has_plain_words(m)) return 0;
-    if (m->code_word == 1)
-        memcpy(m->codes, codes->stream, 4 * m->rows * words);
+    if (!codes->stream || codes->bits != m->bits) return 0;
+    if (has_nibble_squares(m))
+        for (uint64_t r = 0; r < m->rows; r += 8)
+            k->nibbles_from_streams(codes->stream + r * row, row, m->cols, ints_nibble_of,
+                                    m->codes + (m->zero_first + r) / 2, m->code_word);
+    else if (!has_plain_words(m))
+        return 0;
+    else if (m->code_word == 1)
+        memcpy(m->codes, codes->stream, m->rows * row);
     else
-        glmq_kernels_now()->transpose[4](codes->stream, words, m->rows, words, m->codes,
-                                         m->code_word);
+        k->transpose[4](codes->stream, words, m->rows, words, m->codes, m->code_word);
     return 1;
 }
 
@@ -183,13 +195,19 @@ static int store_stream(const ints_map *m, const glmq_codes *codes)
  * into the room of q. */
 static void get_stream(const ints_map *m, glmq_codes *codes)
 {
-    const size_t words = words_of(m, m->cols);
+    const glmq_kernels *k = glmq_kernels_now();
+    const size_t words = words_of(m, m->cols), row = 4 * words;
+    const int squares = has_nibble_squares(m);
 
     codes->stream = NULL;
-    if (!codes->q || !codes->stream_will_do || !has_plain_words(m)) return;
-    codes->stream = m->code_word == 1 ? m->codes : codes->q;
-    if (m->code_word != 1)
-        glmq_kernels_now()->transpose[4](m->codes, m->code_word, words, m->rows, codes->q, words);
+    if (!codes->q || !codes->stream_will_do || !(squares || has_plain_words(m))) return;
+    codes->stream = !squares && m->code_word == 1 ? m->codes : codes->q;
+    if (squares)
+        for (uint64_t r = 0; r < m->rows; r += 8)
+            k->nibbles_to_streams(m->codes + (m->zero_first + r) / 2, m->code_word, m->cols,
+                                  ints_nibble_of, codes->q + r * row, row);
+    else if (m->code_word != 1)
+        k->transpose[4](m->codes, m->code_word, words, m->rows, codes->q, words);
 }
 
 /* q[i]: the codes of row r + i, in the frame of `bits`. */

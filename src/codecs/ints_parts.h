@@ -43,10 +43,12 @@ uint64_t ints_block_rows(const ints_map *m);
 /* Codes of rows [r, r + rows) and columns [c, c + n), in the frame of the codes view. */
 void ints_load_codes(const ints_map *m, uint64_t r, uint64_t rows, uint64_t c, size_t n, uint8_t *q,
                      uint64_t stride);
-/* AWQ's order of the 8 rows of a word: where the nibble of a row begins.  Even rows lie in the low
- * half. */
+/* AWQ's order of the 8 rows of a word: the nibble of each. */
+static const uint8_t ints_nibble_of[8] = { 0, 4, 1, 5, 2, 6, 3, 7 };
+
+/* The bit at which a row's nibble begins. */
 static inline unsigned ints_nibble_at(uint64_t row)
 {
-    return (unsigned)(row % 8 / 2 * 4 + row % 2 * 16);
+    return 4u * ints_nibble_of[row % 8];
 }
 #endif

@@ -87,6 +87,14 @@ typedef struct glmq_kernels {
     void (*transpose[5])(const uint8_t *src, size_t src_stride, size_t rows, size_t cols,
                          uint8_t *dst, size_t dst_stride);
 
+    /* Eight rows of nibbles that share words, one word a column, `stride` words apart: row i is
+     * at bit 4 * order[i] <-> the bit streams of the rows, `row` bytes apart.  Columns are a
+     * multiple of 8. */
+    void (*nibbles_to_streams)(const uint8_t *src, size_t stride, size_t cols,
+                               const uint8_t order[8], uint8_t *dst, size_t row);
+    void (*nibbles_from_streams)(const uint8_t *src, size_t row, size_t cols,
+                                 const uint8_t order[8], uint8_t *dst, size_t stride);
+
     /* w = (q - zero) * s: one zero and scale for all; those of `groups` whole groups of `group`
      * codes one after the other; those of each code's group (I32). */
     void (*scale)(const uint8_t *q, size_t n, int zero, float s, float *w);

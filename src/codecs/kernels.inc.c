@@ -348,6 +348,48 @@ static void transpose_halves(const uint8_t *restrict src, size_t src_stride, siz
     turn(src, src_stride, rows, cols, dst, dst_stride, 2, HALF_SIDE, turn_halves);
 }
 
+enum { NIBBLE_RUN = 16 }; /* squares of eight columns at a time */
+
+/* Nibble i of word k becomes nibble k of word i, in each of the squares: halves of the square
+ * change places, then halves of those. */
+static inline void turn_nibbles(uint32_t w[8][NIBBLE_RUN])
+{
+    static const uint32_t kept[3] = { 0x0000ffff, 0x00ff00ff, 0x0f0f0f0f };
+    for (size_t stage = 0, apart = 4; apart; stage++, apart /= 2)
+        for (size_t k = 0; k < 8; k++)
+            for (size_t i = 0; !(k & apart) && i < NIBBLE_RUN; i++) {
+                const uint32_t a = w[k][i], b = w[k + apart][i], low = kept[stage];
+                w[k][i] = (a & low) | (b & low) << 4 * apart;
+                w[k + apart][i] = (a >> 4 * apart & low) | (b & ~low);
+            }
+}
+
+static void nibbles_to_streams(const uint8_t *restrict src, size_t stride, size_t cols,
+                               const uint8_t order[8], uint8_t *restrict dst, size_t row)
+{
+    uint32_t w[8][NIBBLE_RUN] = { 0 };
+    for (size_t c = 0; c < cols; c += 8 * NIBBLE_RUN) {
+        const size_t n = cols - c < 8 * NIBBLE_RUN ? (cols - c) / 8 : NIBBLE_RUN;
+        for (size_t i = 0; i < n; i++)
+            for (size_t k = 0; k < 8; k++) w[k][i] = load_le32(src + 4 * (c + 8 * i + k) * stride);
+        turn_nibbles(w);
+        for (size_t k = 0; k < 8; k++) memcpy(dst + k * row + c / 2, w[order[k]], 4 * n);
+    }
+}
+
+static void nibbles_from_streams(const uint8_t *restrict src, size_t row, size_t cols,
+                                 const uint8_t order[8], uint8_t *restrict dst, size_t stride)
+{
+    uint32_t w[8][NIBBLE_RUN] = { 0 };
+    for (size_t c = 0; c < cols; c += 8 * NIBBLE_RUN) {
+        const size_t n = cols - c < 8 * NIBBLE_RUN ? (cols - c) / 8 : NIBBLE_RUN;
+        for (size_t k = 0; k < 8; k++) memcpy(w[order[k]], src + k * row + c / 2, 4 * n);
+        turn_nibbles(w);
+        for (size_t i = 0; i < n; i++)
+            for (size_t k = 0; k < 8; k++) store_le32(dst + 4 * (c + 8 * i + k) * stride, w[k][i]);
+    }
+}
+
 /* ---- integers <-> floats ---- */
 
 static void scale(const uint8_t *restrict q, size_t n, int zero, float s, float *restrict w)
@@ -665,6 +707,8 @@ const glmq_kernels KERNELS = {
     .scale_by = scale_by,
     .halves_get = halves_get,
     .halves_put = halves_put,
+    .nibbles_to_streams = nibbles_to_streams,
+    .nibbles_from_streams = nibbles_from_streams,
     .halves_to_stream = halves_to_stream,
     .halves_from_stream = halves_from_stream,
 #ifdef HAVE_LANES

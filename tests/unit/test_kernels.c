@@ -416,6 +416,34 @@ static void every_level_turns_halves_to_streams_and_back(void **state)
     }
 }
 
+static void every_level_turns_nibbles_to_streams_and_back(void **state)
+{
+    static const uint8_t order[8] = { 0, 4, 1, 5, 2, 6, 3, 7 };
+    enum { MOST = 264, STRIDE = 3, ROW = MOST / 2 + 4 };
+    uint8_t *src = need(4 * MOST * STRIDE), *back = need(4 * MOST * STRIDE), dst[8 * ROW];
+
+    (void)state;
+    random_bytes(src, 4 * MOST * STRIDE);
+    for (int level = ISA_BASE; level <= (int)glmq_isa_of_machine(); level++)
+        for (size_t cols = 8; cols <= MOST; cols += 64) {
+            const glmq_kernels *k = glmq_kernels_at((glmq_isa_level)level);
+            memset(dst, 0xee, sizeof dst);
+            k->nibbles_to_streams(src, STRIDE, cols, order, dst, ROW);
+            for (size_t r = 0; r < 8; r++) {
+                for (size_t c = 0; c < cols; c++)
+                    assert_int_equal(dst[r * ROW + c / 2] >> c % 2 * 4 & 15,
+                                     load_le32(src + 4 * c * STRIDE) >> 4 * order[r] & 15);
+                assert_int_equal(dst[r * ROW + cols / 2], 0xee);
+            }
+            memcpy(back, src, 4 * MOST * STRIDE);
+            for (size_t c = 0; c < cols; c++) store_le32(back + 4 * c * STRIDE, 0);
+            k->nibbles_from_streams(dst, ROW, cols, order, back, STRIDE);
+            assert_memory_equal(back, src, 4 * MOST * STRIDE);
+        }
+    free(src);
+    free(back);
+}
+
 static void every_level_transposes(void **state)
 {
     static const uint8_t untouched[4] = { 0xee, 0xee, 0xee, 0xee };
@@ -451,6 +479,7 @@ int main(void)
         cmocka_unit_test(every_level_scales_nibbles_to_the_same_bits),
         cmocka_unit_test(every_level_turns_columns_to_the_same_bits),
         cmocka_unit_test(every_level_turns_halves_to_streams_and_back),
+        cmocka_unit_test(every_level_turns_nibbles_to_streams_and_back),
         cmocka_unit_test(every_level_transposes),
         cmocka_unit_test(every_level_scales_groups_of_e2m1),
     };

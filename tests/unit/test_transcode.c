@@ -132,6 +132,9 @@ static void packed_codes_move_between_packings(void **state)
         { array_encoding("q4_0"), gptq(4, 32, GLMQ_ZERO_MID, GPTQ_V1) },
         { array_encoding("q4_0"), gptq(8, 32, GLMQ_ZERO_MID, GPTQ_V2) },
         { array_encoding("q4_0"), array_encoding("q4_1") },
+        { array_encoding("q4_0"), awq(32, GLMQ_ZERO_MID) },
+        { awq(64, GLMQ_ZERO_STORED), ct(4, 64, GLMQ_ZERO_STORED, GLMQ_DT_F16) },
+        { awq(32, GLMQ_ZERO_STORED), gptq(8, 32, GLMQ_ZERO_STORED, GPTQ_V1) },
         { ct(3, 32, GLMQ_ZERO_MID, GLMQ_DT_F16), array_encoding("q4_0") },
         { ct(2, 32, GLMQ_ZERO_MID, GLMQ_DT_F16), array_encoding("q4_1") },
         { ct(4, 32, GLMQ_ZERO_MID, GLMQ_DT_F16), array_encoding("q4_1") },
@@ -287,6 +290,24 @@ static void gptq_v2_is_compressed_tensors_turned_round(void **state)
         for (int g = 0; g < COLS / 32; g++)
             assert_int_equal(load_le32(a.bufs.buf[GLMQ_SLOT_ZEROS] + 4 * (g * (ROWS / 8) + i)),
                              load_le32(b.bufs.buf[GLMQ_SLOT_ZEROS] + 4 * (i * (COLS / 32) + g)));
+    free_tensor(&a);
+    free_tensor(&b);
+}
+
+/* GPTQ v1 takes one from all fields of a word at once, and leaves the fields of no row empty. */
+static void zeros_of_the_last_rows_fill_no_more_than_theirs(void **state)
+{
+    tensor a = make_tensor(ct(4, 32, GLMQ_ZERO_STORED, GLMQ_DT_F16), 12, 64);
+    tensor b = make_tensor(gptq(4, 32, GLMQ_ZERO_STORED, GPTQ_V1), 12, 64);
+    glmq_error err;
+    (void)state;
+    for (int s = 0; s < GLMQ_SLOTS; s++)
+        if (a.bufs.buf[s]) memset(a.bufs.buf[s], 0, a.layout.slot[s].bytes);
+    if (transcode(&a, &b, &err)) fail_msg("%s", err.msg);
+    for (int g = 0; g < 2; g++) {
+        assert_int_equal(load_le32(b.bufs.buf[GLMQ_SLOT_ZEROS] + 8 * g), 0xeeeeeeef);
+        assert_int_equal(load_le32(b.bufs.buf[GLMQ_SLOT_ZEROS] + 8 * g + 4), 0x0000eeef);
+    }
     free_tensor(&a);
     free_tensor(&b);
 }
@@ -677,6 +698,7 @@ int main(void)
         cmocka_unit_test(values_with_signed_zeros_are_not_called_canonical),
         cmocka_unit_test(wide_groups_repeat_their_scale_and_join_again),
         cmocka_unit_test(gptq_v2_is_compressed_tensors_turned_round),
+        cmocka_unit_test(zeros_of_the_last_rows_fill_no_more_than_theirs),
         cmocka_unit_test(awq_words_hold_rows_in_their_own_order),
         cmocka_unit_test(an_awq_tensor_is_symmetric_only_if_its_zeros_are),
         cmocka_unit_test(integers_move_between_formats_and_back),
