@@ -103,6 +103,9 @@ typedef struct glmq_kernels {
     void (*scale_by)(const uint8_t *q, size_t n, const uint8_t *group, const float *zero,
                      const float *s, float *w);
 
+    /* Zeros with a sign become those without. */
+    void (*plus_zero)(float *w, size_t n);
+
     /* w = (q - zero) * s from packed codes; NULL where a level or a width has no such loop.
      * At least one group, of whole sixteens: of a bit stream; of signed bytes, which are codes
      * less 128; of the nibble at bit `at` of each word.  Zeros and scales are `step` apart. */

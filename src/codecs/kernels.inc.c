@@ -397,6 +397,11 @@ static void scale(const uint8_t *restrict q, size_t n, int zero, float s, float 
     for (size_t i = 0; i < n; i++) w[i] = (float)(q[i] - zero) * s;
 }
 
+static void plus_zero(float *w, size_t n)
+{
+    for (size_t i = 0; i < n; i++) w[i] += 0.0f;
+}
+
 /* The usual group lengths are constants, so that their loops unroll. */
 static void scale_groups(const uint8_t *restrict q, size_t groups, size_t group,
                          const int32_t *restrict zero, const float *restrict s, float *restrict w)
@@ -705,6 +710,7 @@ const glmq_kernels KERNELS = {
     .scale = scale,
     .scale_groups = scale_groups,
     .scale_by = scale_by,
+    .plus_zero = plus_zero,
     .halves_get = halves_get,
     .halves_put = halves_put,
     .nibbles_to_streams = nibbles_to_streams,

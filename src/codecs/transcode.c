@@ -374,8 +374,8 @@ int glmq_transcode_returned(const glmq_encoding *from, const glmq_encoding *to,
            same_codes(moved, &is, t);
 }
 
-/* Integers times these are +0, or of a sign and a size.  Asked of the bits, from those of the
- * smallest float above zero to those of the largest: compilers vectorize that. */
+/* Integers times positive ones are +0, or of a sign and a size.  Asked of the bits, from those of
+ * the smallest float above zero to those of the largest: compilers vectorize that. */
 static int all_positive(const float *scale, size_t n)
 {
     uint32_t bad = 0;
@@ -404,12 +404,15 @@ static void scale_row(const glmq_codes *c, uint64_t r, float *w)
 }
 
 int glmq_transcode_values(const glmq_encoding *from, uint64_t cols, const glmq_codes *moved,
-                          uint64_t first, uint64_t rows, float *w, int *canonical)
+                          uint64_t first, uint64_t rows, float *w)
 {
+    const glmq_kernels *k = glmq_kernels_now();
+    const float *scale = moved->scale + first * moved->groups;
+
     if (!is_one_product(from) || cols % moved->group) return 0;
-    if (moved->stream && (moved->group % 16 || !glmq_kernels_now()->stream_groups[moved->bits]))
-        return 0;
+    if (moved->stream && (moved->group % 16 || !k->stream_groups[moved->bits])) return 0;
     for (uint64_t r = 0; r < rows; r++) scale_row(moved, first + r, w + r * cols);
-    *canonical = all_positive(moved->scale + first * moved->groups, (size_t)(rows * moved->groups));
+    if (!all_positive(scale, (size_t)(rows * moved->groups)))
+        k->plus_zero(w, (size_t)(rows * cols)); /* no NaN is there: scales that moved are finite */
     return 1;
 }

@@ -36,10 +36,9 @@ int glmq_transcode_returned(const glmq_encoding *from, const glmq_encoding *to,
                             const glmq_bufs *out, glmq_tile out_tile, void *scratch,
                             const glmq_codes *moved);
 /* The source's values of n rows of that tile, from its row `first` on, out of the codes that
- * moved.  0: its decoder has to give them, for any rows.  *canonical: no zero with a sign and
- * no NaN is among them. */
+ * moved: canonical, no zero has a sign.  0: its decoder has to give them. */
 int glmq_transcode_values(const glmq_encoding *from, uint64_t cols, const glmq_codes *moved,
-                          uint64_t first, uint64_t n, float *w, int *canonical);
+                          uint64_t first, uint64_t n, float *w);
 size_t glmq_transcode_scratch(const glmq_encoding *from, const glmq_encoding *to, uint64_t rows,
                               uint64_t cols);
 #endif

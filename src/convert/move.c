@@ -418,16 +418,14 @@ static glmq_status late_values(glmq_mover *m, uint64_t row, uint64_t n, glmq_err
     const uint64_t step = !m->proof || !all_returned(m) ? n : fit ? fit : 1;
     float *w = m->w.data;
     for (uint64_t r = 0, some; r < n; r += some) {
-        int canonical = 0;
         some = n - r < step ? n - r : step;
-        if (!glmq_transcode_values(m->enc[0], cols, &m->moved, r, some, w, &canonical)) {
-            some = n; /* never after the first: it is the encoding's answer */
-            GLMQ_TRY(read_values(m, row, n, w, err));
-        }
-        if (canonical)
+        if (glmq_transcode_values(m->enc[0], cols, &m->moved, r, some, w)) {
             glmq_hash_add(m->source, w, (size_t)(some * cols) * sizeof *w);
-        else
-            glmq_hash_add_values(m->source, w, (size_t)(some * cols));
+        } else { /* never after the first: it is the encoding's answer */
+            some = n;
+            GLMQ_TRY(read_values(m, row, n, w, err));
+            glmq_hash_add_values(m->source, w, (size_t)(n * cols));
+        }
     }
     return GLMQ_OK;
 }

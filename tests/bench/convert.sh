@@ -41,7 +41,14 @@ echo "making a 4 GB BF16 checkpoint"
 row "bf16 -> bf16" "$scratch/bf16" "$scratch/out" bf16
 row "bf16 -> gguf:bf16" "$scratch/bf16" "$scratch/out.gguf" gguf:bf16
 row "bf16 -> gguf:q8_0" "$scratch/bf16" "$scratch/out.gguf" gguf:q8_0
-"$build/glmq-convert" "$scratch/bf16" "$scratch/ct" --to compressed-tensors:int4,group=32 --progress=none -q
+make() { # make NAME FORMAT
+    "$build/glmq-convert" "$scratch/bf16" "$scratch/$1" --to "$2" --progress=none -q
+}
+make ct compressed-tensors:int4,group=32
+make asym compressed-tensors:int4,group=32,asym
+make gptq gptq:group=32
 rm -rf "$scratch/bf16"
 row "int4 compressed-tensors -> gptq" "$scratch/ct" "$scratch/out" gptq
 row "int4 compressed-tensors -> q4_0" "$scratch/ct" "$scratch/out.gguf" gguf:auto
+row "int4 asymmetric -> gptq" "$scratch/asym" "$scratch/out" gptq
+row "gptq -> int4 compressed-tensors" "$scratch/gptq" "$scratch/out" compressed-tensors
