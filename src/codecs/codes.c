@@ -191,16 +191,19 @@ static int fill_plain_run(const codes_target *to, const glmq_codes *from, uint64
                           uint32_t n, codes_small *out)
 {
     const uint64_t first = r * from->groups + g;
-    const int keeps = to->zeros == CODES_STORED, middle = 1 << (to->bits - 1);
-    const int shift = frame_shift(to, from);
-    int bad = 0;
+    const int16_t middle = (int16_t)(1 << (to->bits - 1)), outside = (int16_t)(-2 * middle);
+    const int16_t shift = (int16_t)frame_shift(to, from);
+    int16_t bad = 0;
 
     if (to->zeros == CODES_OFFSET || from->has_offset || to->group != from->group) return 0;
     memcpy(out->scale, from->scale + first, n * sizeof *out->scale);
-    for (uint32_t k = 0; k < n; k++) { /* codes of a symmetric target are recentred instead */
-        const int zero = keeps ? from->zero[first + k] + shift : middle;
-        bad |= zero < 0 || zero >= 2 * middle;
-        out->zero[k] = (int16_t)zero;
+    if (to->zeros == CODES_MID) { /* the codes are recentred instead */
+        for (uint32_t k = 0; k < n; k++) out->zero[k] = middle;
+        return 1;
+    }
+    for (uint32_t k = 0; k < n; k++) {
+        out->zero[k] = (int16_t)(from->zero[first + k] + shift);
+        bad |= out->zero[k] & outside;
     }
     return !bad;
 }
