@@ -481,6 +481,39 @@ static void is_packed(const conformance *c, tensor *t, const float *w)
     free_tensor(&back);
 }
 
+/* Integers with a slot for scales: scales and zeros without the codes' buffer. */
+static void is_small(const conformance *c, tensor *t, const float *w)
+{
+    glmq_codes all, small;
+    glmq_bufs bufs;
+    (void)c;
+    fill(t, w);
+    scatter(t);
+    if (!t->enc.codec->get_codes || !t->bufs.buf[GLMQ_SLOT_SCALES]) return;
+    all = codes_of(t);
+    small = make_codes(t, t->rows);
+    if (all.kind == GLMQ_CODES_INT) {
+        uint8_t *q = small.q;
+        const size_t n = (size_t)t->rows * all.groups;
+        bufs = t->bufs;
+        bufs.buf[GLMQ_SLOT_CODES] = NULL;
+        small.q = NULL;
+        t->enc.codec->get_codes(&t->enc, &bufs, whole(t), &small);
+        small.q = q;
+        assert_memory_equal(small.scale, all.scale, n * sizeof *small.scale);
+        assert_memory_equal(small.zero, all.zero, n * sizeof *small.zero);
+        assert_null(small.stream);
+    }
+    free_codes(&all);
+    free_codes(&small);
+}
+
+static void the_small_view_needs_no_codes(void **state)
+{
+    (void)state;
+    for_all(is_small);
+}
+
 static void packed_codes_are_the_codes(void **state)
 {
     (void)state;
@@ -690,6 +723,7 @@ int main(void)
         cmocka_unit_test(the_codes_view_has_the_decoded_values),
         cmocka_unit_test(tiles_in_any_split_give_the_same_bytes),
         cmocka_unit_test(packed_codes_are_the_codes),
+        cmocka_unit_test(the_small_view_needs_no_codes),
         cmocka_unit_test(no_scale_is_zero_or_infinite),
         cmocka_unit_test(an_overflowing_scale_shows_in_the_weights),
     };

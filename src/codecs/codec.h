@@ -113,8 +113,8 @@ struct glmq_codec {
 
     /* The codes view of a tile; NULL: this codec has none.  The arrays of *codes are the
      * caller's, groups as glmq_encoding_groups() says; the other fields are filled here.  With
-     * codes->q == NULL only the small arrays are filled, and where the layout has scales in a slot
-     * of their own the buffers need no codes. */
+     * codes->q == NULL only the small arrays are filled; of integers whose scales have a slot of
+     * their own the buffers then need no codes. */
     void (*get_codes)(const glmq_encoding *, const glmq_bufs *, glmq_tile, glmq_codes *);
 
     /* Stores codes if this encoding holds exactly the same codes, scales and zeros;

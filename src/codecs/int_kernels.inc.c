@@ -83,7 +83,7 @@ static void nibble_groups(const uint32_t *restrict word, unsigned at, size_t gro
                           float *restrict w)
 {
     for (size_t g = 0; g < groups; g++) {
-        const lanes_f table = times_less(load_16(codes_of[4]), zero[g * step], s[g * step]);
+        const lanes_f table = lanes_times(codes_less(4, zero[g * step]), s[g * step]);
         for (size_t i = 0; i < group; i += 16, w += 16, word += 16)
             lanes_put(lanes_look_16(table, lanes_shift(lanes_words(word), at)), w);
     }

@@ -36,11 +36,15 @@ uint64_t ints_shared_rows(const ints_map *m)
     return m->loose ? m->loose : ints_zero_rows(m->bits);
 }
 
+static unsigned bit_in_word(const ints_map *m, uint64_t bit)
+{
+    return m->interleaved ? ints_nibble_at(bit / 4) : (unsigned)(bit % 32);
+}
+
 static int packed_zero(const ints_map *m, uint64_t r, uint64_t g)
 {
     const uint64_t bit = (m->zero_first + r) * m->bits;
-    const unsigned at = m->interleaved ? ints_nibble_at(bit / 4) : (unsigned)(bit % 32);
-    const unsigned mask = (1u << m->bits) - 1;
+    const unsigned at = bit_in_word(m, bit), mask = (1u << m->bits) - 1;
     const uint8_t *p = m->zeros + 4 * (bit / 32 * m->zero_word + g * m->zero_group);
     uint32_t v;
 
@@ -82,15 +86,21 @@ static int has_simple_zeros(const ints_map *m)
            !m->unmasked;
 }
 
-static unsigned bit_in_word(const ints_map *m, uint64_t bit)
+/* What is to be added to their words, so that fields hold them. */
+static uint32_t taken_off(const ints_map *m)
 {
-    return m->interleaved ? ints_nibble_at(bit / 4) : (unsigned)(bit % 32);
+    return m->minus_one ? ones_of(m->bits) : 0;
+}
+
+static uint8_t *zero_word_at(const ints_map *m, uint64_t bit, uint64_t g)
+{
+    return m->zeros + 4 * (bit / 32 * m->zero_word + g * m->zero_group);
 }
 
 void ints_zeros_of(const ints_map *m, uint64_t r, uint64_t g, size_t groups, int32_t *zero)
 {
     const uint64_t bit = (m->zero_first + r) * m->bits;
-    const uint32_t mask = (1u << m->bits) - 1, more = m->minus_one ? ones_of(m->bits) : 0;
+    const uint32_t mask = (1u << m->bits) - 1, more = taken_off(m);
     const unsigned at = bit_in_word(m, bit);
     const uint8_t *p;
 
@@ -98,20 +108,19 @@ void ints_zeros_of(const ints_map *m, uint64_t r, uint64_t g, size_t groups, int
         for (size_t i = 0; i < groups; i++) zero[i] = ints_zero_at(m, r, g + i);
         return;
     }
-    p = m->zeros + 4 * (bit / 32 * m->zero_word + g * m->zero_group);
+    p = zero_word_at(m, bit, g);
     for (size_t i = 0; i < groups; i++)
         zero[i] = (int32_t)((load_le32(p + 4 * i * m->zero_group) + more) >> at & mask);
 }
 
 void ints_zeros_across(const ints_map *m, uint64_t r, uint64_t rows, uint64_t g, int32_t *zero)
 {
-    const uint32_t mask = (1u << m->bits) - 1, more = m->minus_one ? ones_of(m->bits) : 0;
-    const uint8_t *p = m->zeros + 4 * g * m->zero_group;
+    const uint32_t mask = (1u << m->bits) - 1, more = taken_off(m);
 
     for (uint64_t i = 0; !has_simple_zeros(m) && i < rows; i++) zero[i] = ints_zero_at(m, r + i, g);
     for (uint64_t i = 0; has_simple_zeros(m) && i < rows; i++) {
         const uint64_t bit = (m->zero_first + r + i) * m->bits;
-        const uint32_t word = load_le32(p + 4 * (bit / 32 * m->zero_word));
+        const uint32_t word = load_le32(zero_word_at(m, bit, g));
         zero[i] = (int32_t)((word + more) >> bit_in_word(m, bit) & mask);
     }
 }
@@ -119,14 +128,14 @@ void ints_zeros_across(const ints_map *m, uint64_t r, uint64_t rows, uint64_t g,
 /* Groups [g, g + n) of all rows; the words of a group are read once for the rows that share them. */
 static void unpack_zeros(const ints_map *m, uint32_t g, uint32_t n, int16_t *zero)
 {
-    const uint32_t mask = (1u << m->bits) - 1, more = m->minus_one ? ones_of(m->bits) : 0;
+    const uint32_t mask = (1u << m->bits) - 1, more = taken_off(m);
     uint32_t word[CODES_RUN];
     uint64_t held = UINT64_MAX;
 
     for (uint64_t r = 0; r < m->rows; r++, zero += m->groups) {
         const uint64_t bit = (m->zero_first + r) * m->bits;
         const unsigned at = bit_in_word(m, bit);
-        const uint8_t *p = m->zeros + 4 * (bit / 32 * m->zero_word + g * m->zero_group);
+        const uint8_t *p = zero_word_at(m, bit, g);
 
         for (uint32_t k = 0; bit / 32 != held && k < n; k++)
             word[k] = load_le32(p + 4 * k * m->zero_group) + more;
@@ -209,17 +218,15 @@ static void pack_zeros(const ints_map *m, uint64_t r, uint64_t rows, uint32_t g,
                        const int16_t zero[][CODES_RUN])
 {
     const uint32_t used = rows * m->bits == 32 ? UINT32_MAX : (1u << rows * m->bits) - 1;
-    const uint32_t mask = (1u << m->bits) - 1, less = m->minus_one ? ones_of(m->bits) & used : 0;
-    uint8_t *p =
-        m->zeros + 4 * ((m->zero_first + r) * m->bits / 32 * m->zero_word + g * m->zero_group);
+    const uint32_t mask = (1u << m->bits) - 1, less = taken_off(m) & used;
+    uint8_t *p = zero_word_at(m, (m->zero_first + r) * m->bits, g);
     uint32_t word[CODES_RUN] = { 0 };
 
     for (uint64_t i = 0; i < rows; i++) {
         const unsigned at = bit_in_word(m, i * m->bits);
         for (uint32_t k = 0; k < n; k++) word[k] |= ((uint32_t)zero[i][k] & mask) << at;
     }
-    for (uint32_t k = 0; m->minus_one && k < n; k++) word[k] = (word[k] - less) & used;
-    for (uint32_t k = 0; k < n; k++) store_le32(p + 4 * k * m->zero_group, word[k]);
+    for (uint32_t k = 0; k < n; k++) store_le32(p + 4 * k * m->zero_group, (word[k] - less) & used);
 }
 
 void ints_put_zeros(const ints_map *m, uint64_t r, uint64_t rows, uint32_t g, uint32_t n,
